@@ -1,0 +1,52 @@
+"""What a dialogue wants done, in order; nothing here does it."""
+
+from typing import NamedTuple
+
+from imapproxy.protocol.login import Credentials
+
+
+class ToClient(NamedTuple):
+    """Send these octets to the client."""
+
+    octets: bytes | memoryview
+
+
+class ToUpstream(NamedTuple):
+    """Send these octets to the IMAP server."""
+
+    octets: bytes | memoryview
+
+
+class DraftOctets(NamedTuple):
+    """Add these octets to the draft that is coming in."""
+
+    octets: memoryview
+
+
+class DropDraft(NamedTuple):
+    """Forget the draft: its command turned out to be none."""
+
+
+class Submit(NamedTuple):
+    """The draft is whole: submit it for ``user``, then call ``Dialogue.submitted`` or ``Dialogue.not_submitted``."""
+
+    user: Credentials
+
+
+class LoggedIn(NamedTuple):
+    """The server accepted the user; ``credentials`` is None where they could not be read."""
+
+    credentials: Credentials | None
+
+
+class LoginRefused(NamedTuple):
+    """The server refused this user; None where the name could not be read."""
+
+    credentials: Credentials | None
+
+
+class Close(NamedTuple):
+    """End the session once what was said has been sent."""
+
+
+Action = ToClient | ToUpstream | DraftOctets | DropDraft | Submit | LoggedIn | LoginRefused | Close

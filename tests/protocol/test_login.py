@@ -1,0 +1,124 @@
+"""LOGIN and AUTHENTICATE as they pass: who the user is, and what proved it."""
+
+import base64
+
+import pytest
+
+from imapproxy.errors import ClientError
+from imapproxy.protocol.login import (
+    MAX_RESPONSES,
+    Credentials,
+    LoginExchange,
+    credentials_from_login,
+    credentials_from_sasl,
+    login_arguments,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "literals", "want"),
+    [
+        (b"fred secret", [], (b"fred", b"secret")),
+        (b'"fred" "se cret"', [], (b"fred", b"se cret")),
+        (b'"a \\"quoted\\" \\\\" x', [], (b'a "quoted" \\', b"x")),
+        (b'"" ""', [], (b"", b"")),
+        (b"fred*admin pass%(word)", [], (b"fred*admin", b"pass%(word)")),
+        ('fred "pässwörd"'.encode(), [], (b"fred", "pässwörd".encode())),
+        (b"{4}", [], (b"",)),
+        (b"fred {6+}", [], (b"fred", b"")),
+        (b"{4} {6}", [b"fred"], (b"fred", b"")),
+        (b"{4} {6}", [b"fred", b"\xff {2}"], (b"fred", b"\xff {2}")),
+        (b'{4} "secret"', [b"fred"], (b"fred", b"secret")),
+        (b"fred", [], (b"fred",)),
+    ],
+)
+def test_arguments_of_login(text: bytes, literals: list[bytes], want: tuple[bytes, ...]) -> None:
+    assert login_arguments(text, literals) == want
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"a b c", b"a  b", b" a b", b"a b ", b'"a', b'"a" b"', b'a "b"c', b"a{4}", b"{4}b c", b'"a\\b" c', b"a\tb c"],
+)
+def test_what_is_not_of_logins_form(text: bytes) -> None:
+    assert login_arguments(text, []) is None
+    with pytest.raises(ClientError):
+        LoginExchange(None).add_text(text)
+
+
+PLAIN = Credentials("fred", "fred", "secret", "PLAIN")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "responses", "want"),
+    [
+        ("PLAIN", [b"\0fred\0secret"], PLAIN),
+        ("PLAIN", [b"anna\0fred\0secret"], Credentials("anna", "fred", "secret", "PLAIN")),
+        ("PLAIN", [b"\0\0secret"], None),
+        ("PLAIN", [b"fred\0secret"], None),
+        ("PLAIN", [b"\0fred\0se\0cret"], None),
+        ("PLAIN", [b"\0fred\0secret", b""], None),
+        ("PLAIN", [], None),
+        ("LOGIN", [b"fred", b"secret"], Credentials("fred", "fred", "secret", "LOGIN")),
+        ("LOGIN", [b"fred"], None),
+        (
+            "XOAUTH2",
+            [b"user=fred@example.com\x01auth=Bearer t0ken=\x01\x01"],
+            Credentials("fred@example.com", "fred@example.com", "t0ken=", "XOAUTH2"),
+        ),
+        ("XOAUTH2", [b"user=fred\x01auth=Basic x\x01\x01"], None),
+        (
+            "OAUTHBEARER",
+            [b"n,a=fr=2Ced=3D,\x01host=h\x01port=143\x01auth=Bearer t0ken\x01\x01"],
+            Credentials("fr,ed=", "fr,ed=", "t0ken", "OAUTHBEARER"),
+        ),
+        ("OAUTHBEARER", [b"n,a=fred,\x01auth=Bearer t\x01\x01"], Credentials("fred", "fred", "t", "OAUTHBEARER")),
+        ("OAUTHBEARER", [b"n,,\x01auth=Bearer t0ken\x01\x01"], None),
+        ("CRAM-MD5", [b"fred 0123"], None),
+    ],
+)
+def test_credentials_from_sasl(mechanism: str, responses: list[bytes], want: Credentials | None) -> None:
+    encoded = [base64.b64encode(response) for response in responses]
+    assert credentials_from_sasl(mechanism.encode(), encoded) == want
+
+
+@pytest.mark.parametrize("responses", [[b"*"], [b"!!!!"], [b"AGZyZWQAc2VjcmV0 "], [b"AGZyZWQAc2VjcmV"]])
+def test_what_is_no_base64_names_nobody(responses: list[bytes]) -> None:
+    assert credentials_from_sasl(b"PLAIN", responses) is None
+
+
+def test_an_empty_initial_response_is_an_equals_sign() -> None:
+    responses = [b"=", base64.b64encode(b"secret")]
+    assert credentials_from_sasl(b"LOGIN", responses) == Credentials("", "", "secret", "LOGIN")
+
+
+def test_octets_that_are_no_utf8_can_be_had_back() -> None:
+    credentials = credentials_from_login(b"fr\xe9d", b"\xff")
+    assert credentials.user.encode("utf-8", "surrogateescape") == b"fr\xe9d"
+    assert credentials.secret.encode("utf-8", "surrogateescape") == b"\xff"
+
+
+def test_no_secret_shows() -> None:
+    assert "secret" not in repr(PLAIN)
+    assert "fred" in repr(PLAIN)
+
+
+def test_an_exchange_with_literals() -> None:
+    login = LoginExchange(None)
+    assert login.add_text(b"{4}") == 1
+    assert login.credentials() is None
+    login.begin_literal()
+    login.add_literal(memoryview(b"fr"))
+    login.add_literal(memoryview(b"ed"))
+    assert login.add_text(b' "secret"') == 2
+    assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
+
+
+def test_an_exchange_keeps_few_responses() -> None:
+    login = LoginExchange(b"LOGIN")
+    login.add_response(base64.b64encode(b"fred"))
+    login.add_response(base64.b64encode(b"secret"))
+    assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
+    for _ in range(MAX_RESPONSES * 2):
+        login.add_response(b"eA==")
+    assert login.credentials() is None
