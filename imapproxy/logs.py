@@ -1,0 +1,90 @@
+r"""The log: one line an event, as ``event key=value key=value``.
+
+``record`` makes such a line, pure; ``set_up`` says where the lines go. Nothing that a peer sends can end a line, begin
+another or pass for another field: whatever is not plain is quoted, octets outside printable US-ASCII as ``\xNN``.
+Passwords, tokens and a message's text are never given to ``record``; it could not know them.
+"""
+
+import logging
+import logging.handlers
+import re
+from datetime import datetime
+
+from imapproxy.errors import ConfigError
+
+LOGGER = logging.getLogger("imapproxy")
+
+# Long enough for any address (RFC 5321, 4.5.3.1: 64 + 1 + 255 octets) and most replies of an SMTP server (512).
+LONGEST_VALUE = 512
+
+# Printable US-ASCII without space, quote, "=" and backslash.
+_PLAIN = re.compile(rb"[!#-<>-\[\]-~]+")
+_TO_ESCAPE = re.compile(rb'[^ -~]|["\\]')
+_LINE_BREAKERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def record(event: str, **fields: object) -> str:
+    """Return an event's line; a field that is None is left out, bytes and text are written alike."""
+    return " ".join([event, *(f"{name}={_value(value)}" for name, value in fields.items() if value is not None)])
+
+
+def _value(value: object) -> str:
+    octets = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    if len(octets) <= LONGEST_VALUE and _PLAIN.fullmatch(octets):
+        return octets.decode("ascii")
+    rest = "..." if len(octets) > LONGEST_VALUE else ""
+    return f'"{_TO_ESCAPE.sub(_escaped, octets[:LONGEST_VALUE]).decode("ascii")}{rest}"'
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    octet = match[0]
+    return b"\\" + octet if octet in b'"\\' else b"\\x%02x" % octet[0]
+
+
+class OneLine(logging.Formatter):
+    """Keeps an event on one line, a traceback included."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
+        """Return the local time with its zone (RFC 3339)."""
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line without anything in it that ends a line."""
+        return _LINE_BREAKERS.sub(lambda match: repr(match[0])[1:-1], super().format(record))
+
+
+def set_up(log_to: str, log_level: int) -> None:
+    """Send what is logged from ``log_level`` up to ``stderr``, ``syslog`` or the file ``log_to``, and nowhere else."""
+    try:
+        handler = _handler(log_to)
+    except OSError as error:
+        raise ConfigError(f"log-to: cannot log to {log_to}: {error.strerror}") from None
+    for previous in LOGGER.handlers[:]:
+        LOGGER.removeHandler(previous)
+        previous.close()
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(log_level)
+    LOGGER.propagate = False
+
+
+def _handler(log_to: str) -> logging.Handler:
+    match log_to:
+        case "stderr":
+            return _lines_from(logging.StreamHandler())
+        case "syslog":
+            return syslog_handler("/dev/log")
+    # It opens the file anew when logrotate has moved it away.
+    return _lines_from(logging.handlers.WatchedFileHandler(log_to, encoding="utf-8", errors="backslashreplace"))
+
+
+def _lines_from(handler: logging.Handler) -> logging.Handler:
+    handler.setFormatter(OneLine("%(asctime)s imapproxy[%(process)d]: %(levelname)s %(message)s"))
+    return handler
+
+
+def syslog_handler(socket: str) -> logging.Handler:
+    """Return a handler that sends to the syslog daemon, which adds the time, as facility mail."""
+    handler = logging.handlers.SysLogHandler(socket, logging.handlers.SysLogHandler.LOG_MAIL)
+    handler.append_nul = False
+    handler.setFormatter(OneLine("imapproxy[%(process)d]: %(levelname)s %(message)s"))
+    return handler

@@ -1,0 +1,146 @@
+"""A log line that cannot be forged, and where the lines go."""
+
+import logging
+import logging.handlers
+import re
+import shlex
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imapproxy.errors import ConfigError
+from imapproxy.logs import LOGGER, LONGEST_VALUE, record, set_up, syslog_handler
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+
+LINES: list[tuple[dict[str, object], str]] = [
+    ({}, "event"),
+    ({"user": "fred", "client": "192.0.2.1"}, "event user=fred client=192.0.2.1"),
+    ({"client": "2001:db8::1", "size": 42, "seconds": 0.5}, "event client=2001:db8::1 size=42 seconds=0.5"),
+    ({"message_id": "<a+b.c@example.org>"}, "event message_id=<a+b.c@example.org>"),
+    ({"user": None, "size": 0}, "event size=0"),
+    ({"user": ""}, 'event user=""'),
+    ({"user": b"fred"}, "event user=fred"),
+    ({"user": b"fred\xff"}, r'event user="fred\xff"'),
+    ({"user": "fr\u00e9d"}, r'event user="fr\xc3\xa9d"'),
+    ({"user": "fred\udcff"}, r'event user="fred\xed\xb3\xbf"'),
+    ({"user": "fred client=10.0.0.1"}, 'event user="fred client=10.0.0.1"'),
+    ({"user": "a=b"}, 'event user="a=b"'),
+    ({"user": 'fred" client="10.0.0.1'}, r'event user="fred\" client=\"10.0.0.1"'),
+    ({"user": "fred\\"}, r'event user="fred\\"'),
+    ({"user": "\\x41"}, r'event user="\\x41"'),
+    ({"user": "fred\r\nlogin user=root"}, r'event user="fred\x0d\x0alogin user=root"'),
+    ({"user": "\x1b[2J\x00\x7f\t"}, r'event user="\x1b[2J\x00\x7f\x09"'),
+    ({"user": "\u2028\x85"}, r'event user="\xe2\x80\xa8\xc2\x85"'),
+    ({"user": "x" * LONGEST_VALUE}, "event user=" + "x" * LONGEST_VALUE),
+    ({"user": "x" * (LONGEST_VALUE + 1)}, 'event user="' + "x" * LONGEST_VALUE + '..."'),
+]
+
+
+@pytest.mark.parametrize(("fields", "want"), LINES)
+def test_record(fields: dict[str, object], want: str) -> None:
+    assert record("event", **fields) == want
+
+
+@given(st.binary(max_size=LONGEST_VALUE), st.text(max_size=50))
+def test_values_can_be_told_apart_and_read_back(octets: bytes, text: str) -> None:
+    line = record("event", first=octets, second=text)
+    assert re.fullmatch("[ -~]+", line)
+    match = re.fullmatch(r'event first=([^" ]+|"(?:[^"\\]|\\.)*") second=([^" ]+|"(?:[^"\\]|\\.)*")', line)
+    assert match
+    assert unquoted(match[1]) == octets
+    assert unquoted(match[2]) == text.encode("utf-8")
+
+
+def unquoted(value: str) -> bytes:
+    if not value.startswith('"'):
+        return value.encode("ascii")
+    return value[1:-1].encode("ascii").decode("unicode_escape").encode("latin-1")
+
+
+def test_a_shell_reads_it_too() -> None:
+    assert shlex.split(record("event", user="a b", text='say "hi"')) == ["event", "user=a b", 'text=say "hi"']
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was() -> Iterator[None]:
+    handlers, level, propagate = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
+    yield
+    for handler in LOGGER.handlers[:]:
+        if handler not in handlers:
+            LOGGER.removeHandler(handler)
+            handler.close()
+    LOGGER.handlers[:], LOGGER.propagate = handlers, propagate
+    LOGGER.setLevel(level)
+
+
+def test_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("stderr", logging.INFO)
+    LOGGER.debug("unheard")
+    LOGGER.info(record("login", user="fred"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(TIME + r" imapproxy\[\d+\]: INFO login user=fred\n", err)
+
+
+def test_a_file_that_logrotate_moves(tmp_path: Path) -> None:
+    log = tmp_path / "imapproxy.log"
+    set_up(str(log), logging.WARNING)
+    LOGGER.warning("first")
+    log.rename(tmp_path / "imapproxy.log.1")
+    LOGGER.warning("second %s", "\u00e9\udcff")
+    LOGGER.info("unheard")
+    assert re.fullmatch(TIME + r" imapproxy\[\d+\]: WARNING first\n", (tmp_path / "imapproxy.log.1").read_text())
+    assert log.read_text(encoding="utf-8").endswith("WARNING second \u00e9\\udcff\n")
+
+
+def test_a_traceback_stays_on_the_line_of_its_event(tmp_path: Path) -> None:
+    log = tmp_path / "imapproxy.log"
+    set_up(str(log), logging.INFO)
+    try:
+        raise ValueError("hostile\nlogin user=root\x1b[2J\u2028")
+    except ValueError:
+        LOGGER.exception("failure")
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert r"ERROR failure\nTraceback" in line
+    assert line.endswith(r"ValueError: hostile\nlogin user=root\x1b[2J\u2028")
+
+
+def test_the_system_log(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        handler = syslog_handler(str(tmp_path / "log"))
+        handler.handle(logging.LogRecord("imapproxy", logging.WARNING, "", 0, record("login", user="é"), None, None))
+        handler.close()
+        datagram = daemon.recv(1024)
+    # RFC 3164, 4.1.1: facility mail is 2, severity warning 4.
+    assert re.fullmatch(rb'<20>imapproxy\[\d+\]: WARNING login user="\\xc3\\xa9"', datagram)
+
+
+def test_set_up_again_replaces_what_was(tmp_path: Path) -> None:
+    set_up(str(tmp_path / "first"), logging.INFO)
+    set_up(str(tmp_path / "second"), logging.INFO)
+    LOGGER.info("here")
+    assert (tmp_path / "first").read_text() == ""
+    assert (tmp_path / "second").read_text().endswith(" here\n")
+
+
+def test_a_file_that_cannot_be_opened_leaves_the_log_where_it_was(tmp_path: Path) -> None:
+    log, missing = tmp_path / "log", tmp_path / "missing" / "log"
+    set_up(str(log), logging.INFO)
+    with pytest.raises(ConfigError) as caught:
+        set_up(str(missing), logging.INFO)
+    assert str(caught.value) == f"log-to: cannot log to {missing}: No such file or directory"
+    LOGGER.info("still here")
+    assert log.read_text().endswith(" still here\n")
+
+
+def test_the_system_log_is_where_it_always_is() -> None:
+    set_up("syslog", logging.INFO)
+    (handler,) = LOGGER.handlers
+    assert isinstance(handler, logging.handlers.SysLogHandler)
+    assert handler.address == "/dev/log"
