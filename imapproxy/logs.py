@@ -8,7 +8,7 @@ Passwords, tokens and a message's text are never given to ``record``; it could n
 import logging
 import logging.handlers
 import re
-from datetime import datetime
+import time
 
 from imapproxy.errors import ConfigError
 
@@ -18,7 +18,7 @@ LOGGER = logging.getLogger("imapproxy")
 LONGEST_VALUE = 512
 
 # Printable US-ASCII without space, quote, "=" and backslash.
-_PLAIN = re.compile(rb"[!#-<>-\[\]-~]+")
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
 _TO_ESCAPE = re.compile(rb'[^ -~]|["\\]')
 _LINE_BREAKERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -29,9 +29,10 @@ def record(event: str, **fields: object) -> str:
 
 
 def _value(value: object) -> str:
-    octets = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    if len(octets) <= LONGEST_VALUE and _PLAIN.fullmatch(octets):
-        return octets.decode("ascii")
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    if len(text) <= LONGEST_VALUE and _PLAIN.fullmatch(text):
+        return text
+    octets = value if isinstance(value, bytes) else text.encode("utf-8", "surrogatepass")
     rest = "..." if len(octets) > LONGEST_VALUE else ""
     return f'"{_TO_ESCAPE.sub(_escaped, octets[:LONGEST_VALUE]).decode("ascii")}{rest}"'
 
@@ -46,7 +47,9 @@ class OneLine(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
         """Return the local time with its zone (RFC 3339)."""
-        return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        local = time.localtime(record.created)
+        zone = time.strftime("%z", local)
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{int(record.msecs):03d}{zone[:3]}:{zone[3:]}"
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without anything in it that ends a line."""
@@ -55,6 +58,9 @@ class OneLine(logging.Formatter):
 
 def set_up(log_to: str, log_level: int) -> None:
     """Send what is logged from ``log_level`` up to ``stderr``, ``syslog`` or the file ``log_to``, and nowhere else."""
+    # What no line of ours shows is not looked up (Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = False
     try:
         handler = _handler(log_to)
     except OSError as error:

@@ -8,6 +8,7 @@ spaces included.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 CAN_SUBMIT = b"CAN-SUBMIT"
 
@@ -49,11 +50,17 @@ def rewritten(line: bytes, may_offer: Policy) -> tuple[bytes, frozenset[bytes]] 
     match = _RESPONSE.fullmatch(line) or _CODE.fullmatch(line)
     if match is None:
         return None
-    kept = [item for item in match[2].split(b" ") if _may_stand(item.upper(), may_offer)]
+    items, offered = _rewritten_list(match[2], may_offer)
+    return match[1] + items + match[3], offered
+
+
+# A server has a few lists, one before and one after login, and says them to every client.
+@lru_cache(maxsize=16)
+def _rewritten_list(items: bytes, may_offer: Policy) -> tuple[bytes, frozenset[bytes]]:
+    kept = [item for item in items.split(b" ") if _may_stand(item.upper(), may_offer)]
     if CAN_SUBMIT not in map(bytes.upper, kept):
         kept.append(CAN_SUBMIT)
-    items = b" ".join(kept)
-    return match[1] + items + match[3], frozenset(items.upper().split())
+    return b" ".join(kept), frozenset(map(bytes.upper, filter(None, kept)))
 
 
 def _may_stand(item: bytes, may_offer: Policy) -> bool:
@@ -73,8 +80,6 @@ class Offer:
 
     def rewrite(self, line: bytes) -> bytes:
         """Return a line of the server's as the client is to see it, and remember the capability list in it."""
-        if b"[" not in line and line[2:3] not in b"Cc":  # most lines: the expressions cost more than all the rest
-            return line
         changed = rewritten(line, self._may_offer)
         if changed is None:
             return line

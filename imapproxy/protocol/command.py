@@ -1,6 +1,7 @@
 """A client's command line, read as far as the proxy needs: tag, name, and the rest as it stands."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # command = tag SP (...) CRLF; tag = 1*<any ASTRING-CHAR except "+"> (RFC 9051 section 9). CR, LF and NUL stand in no
@@ -28,6 +29,12 @@ def parse_command(line: bytes) -> Command | None:
         return None
     tag, name, arguments = match.groups(b"")
     return Command(tag, name.upper(), arguments)
+
+
+def plain_command(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Return what matches the whole line of a command without literals that is none of ``names``: tag and name."""
+    others = rb"(?!(?i:" + rb"|".join(map(re.escape, names)) + rb")[ \r])"
+    return re.compile(rb"(" + _TAG + rb") " + others + rb"(" + _NAME + rb")(?: [^\x00\r\n]*(?<!\}))?\r\n")
 
 
 def tag_of(line: bytes) -> bytes:

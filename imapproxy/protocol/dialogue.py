@@ -64,7 +64,7 @@ class Dialogue:
                 self._output.actions.append(ToClient(event.octets))
             else:
                 raise UpstreamError("the IMAP server does not greet as one")
-        if self._responses.at_boundary:
+        if self._output.unsaid and self._responses.at_boundary:
             self._output.say_unsaid()
         self._intake.resume()
         return self._output.take()
@@ -88,21 +88,21 @@ class Dialogue:
         return self._output.take()
 
     def _read(self, line: bytes) -> None:
-        self._output.say_unsaid()
-        line = self._offer.rewrite(line)
+        if self._output.unsaid:
+            self._output.say_unsaid()
+        if b"[" in line or line.startswith(b"* "):
+            line = self._offer.rewrite(line)
         if not self._greeted:
             self._read_greeting(line)
         self._output.actions.append(ToClient(line))
-        match line[:1]:
-            case b"+":
-                self._intake.continued()
-            case b"*":
-                if line[2:5].upper() == b"BYE":
-                    self.upstream_said_bye = True
-            case _:
-                # response-tagged = tag SP resp-cond-state CRLF
-                tag, _, status = line.partition(b" ")
-                self._intake.completed(tag, status[:2].upper() == b"OK")
+        if line.startswith(b"+"):
+            self._intake.continued()
+        elif not line.startswith(b"*"):
+            # response-tagged = tag SP resp-cond-state CRLF
+            tag, _, status = line.partition(b" ")
+            self._intake.completed(tag, status[:2].upper() == b"OK")
+        elif line[2:5].upper() == b"BYE":
+            self.upstream_said_bye = True
 
     def _read_greeting(self, line: bytes) -> None:
         # greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF (RFC 9051 section 9)

@@ -33,6 +33,9 @@ _LINE_TO_EXAMINE = re.compile(rb"\r\n(?!\* [^CcOoNnBbPp\r])")
 _START = rb"(?:[^*\r]|\* (?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r])"
 _START_OF_LINE_TO_READ = re.compile(_START, re.IGNORECASE)
 _LINE_TO_READ = re.compile(_START + rb"[^\r]*(?:\r(?!\n)[^\r]*)*\r\n", re.IGNORECASE)
+# One of these stands in each line to be read that is whole.
+_IN_LINES_TO_READ = b"OoBbPp+"
+_LONG_RUN = 1024
 _START_SHOWS_AFTER = len(b"* CAPABILITY ")
 
 Octets = bytes | bytearray
@@ -116,7 +119,7 @@ class ResponseFramer:
             if literal_at < position:
                 literal = _next_literal(octets, position, end)
                 literal_at = literal.start() if literal else end
-            examine = _LINE_TO_EXAMINE.search(octets, position, literal_at)
+            examine = _next_line_to_examine(octets, position, literal_at)
             if examine:
                 position = examine.end()
                 self._within = False
@@ -150,6 +153,18 @@ class ResponseFramer:
 def _add_passage(events: list[Passage | Line], octets: Octets, start: int, end: int) -> None:
     if start < end:
         events.append(Passage(memoryview(octets)[start:end]))
+
+
+def _next_line_to_examine(octets: Octets, position: int, end: int) -> re.Match[bytes] | None:
+    """Return the next line end in a run of data behind which no more data may stand."""
+    if end - position > _LONG_RUN:
+        # Seven searches by memchr() cost a tenth of the expression's, which looks at each line (bench: short lines).
+        nearest = end
+        for octet in _IN_LINES_TO_READ:
+            found = octets.find(octet, position, nearest)
+            nearest = found if found >= 0 else nearest
+        position = max(position, octets.rfind(b"\r\n", position, nearest))
+    return _LINE_TO_EXAMINE.search(octets, position, end)
 
 
 def _next_literal(octets: Octets, position: int, end: int) -> re.Match[bytes] | None:
@@ -233,6 +248,13 @@ class CommandFramer:
         line = bytes(self._octets[self._position : line_feed + 1])
         self._position = line_feed + 1
         return line
+
+    def line_like(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """Take a line whole if ``pattern``, an expression for whole lines, matches it; else take nothing."""
+        match = pattern.match(self._octets, self._position, min(self._end, self._position + self.max_line))
+        if match is not None:
+            self._position = match.end()
+        return match
 
     def octets(self, limit: int) -> memoryview:
         """Take up to ``limit`` octets, as many as are here; valid until ``settle`` is called."""

@@ -18,10 +18,10 @@ from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused
 from imapproxy.protocol import response
 from imapproxy.protocol.action import DraftOctets, DropDraft, LoggedIn, LoginRefused, Submit, ToUpstream
 from imapproxy.protocol.capability import Offer
-from imapproxy.protocol.command import Command, is_clean, is_sole_literal, parse_command, tag_of
+from imapproxy.protocol.command import Command, is_clean, is_sole_literal, parse_command, plain_command, tag_of
 from imapproxy.protocol.framing import CommandFramer, Literal, Octets, literal_at_end
 from imapproxy.protocol.login import Credentials, LoginExchange
-from imapproxy.protocol.output import Output
+from imapproxy.protocol.output import MAX_UNSAID, Output
 
 # Before login a line holds at most a SASL response: OAuth tokens with all their claims reach 8 KiB or so in base64.
 MAX_LINE_BEFORE_LOGIN = 16 * 1024
@@ -51,9 +51,9 @@ class Outstanding:
 
     __slots__ = ("login", "name", "tag")
 
-    def __init__(self, command: Command, login: LoginExchange | None) -> None:
-        self.tag = command.tag
-        self.name = command.name
+    def __init__(self, tag: bytes, name: bytes, login: LoginExchange | None) -> None:
+        self.tag = tag
+        self.name = name
         self.login = login
 
 
@@ -114,7 +114,7 @@ class Intake:
     @property
     def wants_octets(self) -> bool:
         """Whether more of the client can be taken without piling up."""
-        return self._is_taking() or not self._commands.holds_octets
+        return not self._commands.holds_octets or self._is_taking()
 
     @property
     def is_behind(self) -> bool:
@@ -138,7 +138,7 @@ class Intake:
         self._wait = Wait.END
 
     def _is_taking(self) -> bool:
-        return self._wait is None and len(self._outstanding) < MAX_OUTSTANDING and self._output.has_room
+        return self._wait is None and len(self._outstanding) < MAX_OUTSTANDING and len(self._output.unsaid) < MAX_UNSAID
 
     def _advance(self) -> None:
         while self._is_taking() and self._step(self):
@@ -202,6 +202,11 @@ class Intake:
     # Commands that are passed on ------------------------------------------------------------------------------------
 
     def _take_command(self) -> bool:
+        plain = self._commands.line_like(_PLAIN_COMMAND)
+        if plain is not None:
+            self._outstanding.append(Outstanding(plain[1], plain[2], None))
+            self._output.actions.append(ToUpstream(plain[0]))
+            return self._commands.holds_octets
         line = self._commands.line()
         if line is None:
             return False
@@ -211,10 +216,10 @@ class Intake:
             self._refuse(response.bad(tag_of(line), "Not a command: a tag, a space, a name, CRLF at the end"), literal)
             return True
         _TAKERS.get(command.name, Intake._take_other)(self, command, literal, line)
-        return True
+        return self._commands.holds_octets or self._step is not Intake._take_command
 
     def _take_other(self, command: Command, literal: Literal | None, line: bytes) -> None:
-        if literal is None:
+        if literal is None:  # a second login, say
             self._pass_command(command, line)
         elif self.authenticated or (command.name == b"ID" and literal.synchronizing):
             self._current = self._pass_command(command, line)
@@ -223,7 +228,7 @@ class Intake:
             self._refuse(response.bad(command.tag, "No literal here before login"), literal)
 
     def _pass_command(self, command: Command, line: bytes, login: LoginExchange | None = None) -> Outstanding:
-        outstanding = Outstanding(command, login)
+        outstanding = Outstanding(command.tag, command.name, login)
         self._outstanding.append(outstanding)
         self._output.actions.append(ToUpstream(line))
         return outstanding
@@ -491,3 +496,4 @@ _TAKERS: dict[bytes, _Taker] = {
     b"COMPRESS": Intake._take_unsupported,
     b"UNAUTHENTICATE": Intake._take_unauthenticate,
 }
+_PLAIN_COMMAND = plain_command(_TAKERS)

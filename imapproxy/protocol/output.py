@@ -10,36 +10,31 @@ MAX_UNSAID = 100
 class Output:
     """What is to be done, and what is to be said as soon as that can be."""
 
-    __slots__ = ("_responses", "_unsaid", "actions")
+    __slots__ = ("_responses", "actions", "unsaid")
 
     def __init__(self, responses: ResponseFramer) -> None:
         """``responses`` knows whether the server's octets that have been passed on end with a whole response."""
         self.actions: list[Action] = []
         self._responses = responses
-        self._unsaid: list[bytes] = []
+        self.unsaid: list[bytes] = []
 
     @property
     def at_boundary(self) -> bool:
         """Whether a line of ours can be said now."""
-        return self._responses.at_boundary and not self._unsaid
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more line of ours may be left unsaid."""
-        return len(self._unsaid) < MAX_UNSAID
+        return self._responses.at_boundary and not self.unsaid
 
     def say(self, line: bytes) -> None:
         """Say a line of ours, now or at the end of the response under way."""
         if self.at_boundary:
             self.actions.append(ToClient(line))
         else:
-            self._unsaid.append(line)
+            self.unsaid.append(line)
 
     def say_unsaid(self) -> None:
         """Say what could not be said before; to be called where one response has ended and no other begun."""
-        if self._unsaid:
-            self.actions.append(ToClient(b"".join(self._unsaid)))
-            self._unsaid.clear()
+        if self.unsaid:
+            self.actions.append(ToClient(b"".join(self.unsaid)))
+            self.unsaid.clear()
 
     def take(self) -> list[Action]:
         """Return the actions so far, which are then the caller's to carry out."""

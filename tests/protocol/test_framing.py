@@ -76,10 +76,11 @@ RESPONSES = [
     b"* BYEBYE\r\n",
     b"* CAPABILITYX {2}\r\nab\r\n",
 ]
-STREAMS = st.lists(st.sampled_from(RESPONSES), min_size=1, max_size=8).map(b"".join)
+LONG_RUN = b"".join(b"* %d FETCH (FLAGS (\\Seen) UID %d)\r\n" % (n, n) for n in range(40))
+STREAMS = st.lists(st.sampled_from([*RESPONSES, LONG_RUN]), min_size=1, max_size=8).map(b"".join)
 
 
-@pytest.mark.parametrize("response", RESPONSES)
+@pytest.mark.parametrize("response", [*RESPONSES, LONG_RUN])
 def test_octets_out_equal_octets_in_for_every_cut_of_every_response(response: bytes) -> None:
     stream = response + b"z OK end\r\n"
     expected = (stream, lines_by_a_slow_reader(stream))
@@ -102,6 +103,12 @@ def test_whatever_a_server_sends_nothing_is_changed_and_little_is_held(stream: b
     rest = stream[len(given_out) :]
     assert len(rest) <= 24 or b"\r\n" not in rest  # a line that may have to be read is held until it is whole
     assert all(line.endswith(b"\r\n") for line in lines)
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_a_response_is_seen_behind_a_long_run_of_data(response: bytes) -> None:
+    stream = LONG_RUN + response + LONG_RUN + response
+    assert framed(stream) == (stream, lines_by_a_slow_reader(stream))
 
 
 def test_a_passing_literal_is_given_out_as_it_comes_and_in_place() -> None:

@@ -1,8 +1,8 @@
-"""Lines of ours stand between responses, in order, and not too many of them wait."""
+"""Lines of ours stand between responses, in order."""
 
 from imapproxy.protocol.action import ToClient
 from imapproxy.protocol.framing import ResponseFramer
-from imapproxy.protocol.output import MAX_UNSAID, Output
+from imapproxy.protocol.output import Output
 
 
 def within_a_literal() -> ResponseFramer:
@@ -29,11 +29,3 @@ def test_within_a_response_lines_wait_for_its_end() -> None:
     output.say_unsaid()
     assert output.take() == [ToClient(b"a BAD\r\nb BAD\r\n")]
     assert output.at_boundary
-
-
-def test_only_so_many_lines_wait() -> None:
-    output = Output(within_a_literal())
-    for _ in range(MAX_UNSAID):
-        assert output.has_room
-        output.say(b"a BAD\r\n")
-    assert not output.has_room
