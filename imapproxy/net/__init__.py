@@ -1,0 +1,1 @@
+"""The thin shell: the sole home of sockets, threads, selectors, ``socketserver`` and ``smtplib``."""

@@ -1,0 +1,237 @@
+"""One SMTP transaction: MAIL, every RCPT, and only when all are accepted DATA (RFC 5321 3.3); else RSET.
+
+All or none: whatever goes wrong before the final dot is written, nobody has got the message; it must never be
+written after a message that was cut short. What is the SMTP server's failure is told in its own words, codes
+included; our own texts begin with an RFC 3463 code.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.address import Address
+from imapproxy.message.site import Extensions
+from imapproxy.net.sasl import exchange
+from imapproxy.net.smtp import WAITING_INTERVAL, BoundedSMTP, Reply, SmtpError, dot_stuffed
+from imapproxy.protocol.login import Credentials
+
+FINAL_DOT_PATIENCE = 2  # times the timeout of a step, as RFC 5321 4.5.3.2 gives 10 min here and 5 min elsewhere
+MAX_COMMAND_LINE = 512  # octets, CRLF included (RFC 5321 4.5.3.1.4)
+
+UNCERTAIN = "4.4.2 delivery uncertain; no reply from the mail server"
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail goes, and how: ``timeout`` in seconds a step, ``host_name`` is ours, for EHLO."""
+
+    host: str
+    port: int
+    auth: Literal["none", "user", "fixed"]
+    username: str
+    password: str = field(repr=False)
+    timeout: float
+    host_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message that the server took for all: its reply to the final dot, octets sent, number of recipients."""
+
+    reply: str
+    size: int
+    recipients: int
+
+
+class Rendering(Protocol):
+    """A message as this server can take it (``message.message.Rendering``)."""
+
+    @property
+    def size(self) -> int:
+        """Octets, before dot-stuffing."""
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether it is an internationalized message (RFC 6531)."""
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """Yield the octets: CRLF lines, the last one ended."""
+
+
+class Deliverable(Protocol):
+    """What delivery needs of a message (``message.message.Message``)."""
+
+    @property
+    def sender(self) -> Address:
+        """The envelope sender."""
+
+    @property
+    def recipients(self) -> Sequence[Address]:
+        """All recipients, in the order of the message."""
+
+    def rendering(self, extensions: Extensions) -> Rendering:
+        """Return the message in the form that a server with these extensions takes, or raise SubmissionRefused."""
+
+
+def deliver(
+    message: Deliverable,
+    server: SmtpServer,
+    credentials: Credentials | None,
+    waiting: Callable[[], None],
+    interval: float = WAITING_INTERVAL,
+) -> Accepted:
+    """Hand the message over for all of its recipients, or raise SubmissionRefused.
+
+    ``waiting`` is called each ``interval`` seconds that the server keeps us waiting; what it raises ends it all.
+    """
+    with closing(BoundedSMTP(server.host_name, server.timeout, waiting, interval)) as smtp:
+        try:
+            _greet(smtp, server)
+            _authenticate(smtp, server, credentials)
+            accepted = _transact(smtp, message)
+        except SmtpError as failure:
+            raise SubmissionRefused(str(failure)) from failure
+        except SubmissionRefused:
+            smtp.farewell("QUIT")
+            raise
+        smtp.farewell("QUIT")
+        return accepted
+
+
+def _greet(smtp: BoundedSMTP, server: SmtpServer) -> None:
+    """Connect and introduce ourselves: with EHLO, or HELO to a server that knows no better (RFC 5321 3.2)."""
+    _require(Reply.of(*smtp.connect(server.host, server.port)))
+    greeting = Reply.of(*smtp.ehlo())
+    if greeting.code >= 500:
+        greeting = Reply.of(*smtp.helo())
+    _require(greeting)
+
+
+def _authenticate(smtp: BoundedSMTP, server: SmtpServer, credentials: Credentials | None) -> None:
+    """Log in (RFC 4954) as the configuration says: as nobody, as the user, as the proxy itself."""
+    if server.auth == "none":
+        return
+    if server.auth == "fixed":
+        credentials = Credentials(server.username, server.username, server.password, "PLAIN")
+    if credentials is None:
+        raise SubmissionRefused("5.7.8 no login that the mail server could be shown")
+    login = exchange(credentials, smtp.esmtp_features.get("auth", "").upper().split())
+    if login is None:
+        raise SubmissionRefused("5.7.4 mail server offers no authentication that fits the login")
+    reply = _converse(smtp, login.mechanism, login.answers)
+    if login.bearer and reply.code == 535:
+        raise SubmissionRefused("5.7.8 login expired; log in again")
+    _require(reply)
+
+
+def _converse(smtp: BoundedSMTP, mechanism: str, answers: Sequence[bytes]) -> Reply:
+    """Return how the SASL exchange ended; one that wants more answers than there are is cancelled with ``*``.
+
+    The initial response goes with AUTH if the line can hold it, else after a 334 (RFC 4954 section 4).
+    """
+    lines = [b64encode(answer).decode() for answer in answers]
+    command = f"AUTH {mechanism}"
+    if len(f"{command} {lines[0]}\r\n") <= MAX_COMMAND_LINE:
+        command = f"{command} {lines.pop(0)}"
+    reply = smtp.ask(command)
+    for line in (*lines, "*"):
+        if reply.code != 334:
+            break
+        reply = smtp.ask(line)
+    return reply
+
+
+def _transact(smtp: BoundedSMTP, message: Deliverable) -> Accepted:
+    rendering = message.rendering(_extensions(smtp))
+    _check_size(smtp, rendering.size)
+    if rendering.smtputf8:
+        smtp.command_encoding = "utf-8"
+    _require(smtp.ask(f"MAIL FROM:<{message.sender.smtp}>{_mail_parameters(smtp, rendering)}"))
+    _name_recipients(smtp, message.recipients)
+    return Accepted(_send(smtp, rendering), rendering.size, len(message.recipients))
+
+
+def _extensions(smtp: BoundedSMTP) -> Extensions:
+    return Extensions(eight_bit_mime=smtp.has_extn("8bitmime"), smtputf8=smtp.has_extn("smtputf8"))
+
+
+def _check_size(smtp: BoundedSMTP, size: int) -> None:
+    """Refuse what is over the size that the server announced; none or 0 is no limit (RFC 1870 section 4)."""
+    limit = smtp.esmtp_features.get("size", "")
+    # size-value = 1*20DIGIT
+    if limit.isdecimal() and len(limit) <= 20 and 0 < int(limit) < size:
+        raise SubmissionRefused("5.3.4 message too large for the mail server")
+
+
+def _mail_parameters(smtp: BoundedSMTP, rendering: Rendering) -> str:
+    parameters = {
+        f" SIZE={rendering.size}": smtp.has_extn("size"),
+        " BODY=8BITMIME": smtp.has_extn("8bitmime"),
+        " SMTPUTF8": rendering.smtputf8,
+    }
+    return "".join(parameter for parameter, wanted in parameters.items() if wanted)
+
+
+def _name_recipients(smtp: BoundedSMTP, recipients: Sequence[Address]) -> None:
+    """Name every recipient, so that a client learns of all that are refused at once; undo it all if any is.
+
+    A temporary refusal is told in the server's words, since a client that tries again later may succeed.
+    """
+    refused: list[str] = []
+    temporary = ""
+    for recipient in recipients:
+        reply = _name_recipient(smtp, recipient, refused)
+        if reply.positive:
+            continue
+        refused.append(recipient.printable)
+        if reply.code < 500:
+            temporary = temporary or reply.text
+    if refused:
+        smtp.farewell("RSET")
+        raise SubmissionRefused(temporary, refused)
+
+
+def _name_recipient(smtp: BoundedSMTP, recipient: Address, refused: Sequence[str]) -> Reply:
+    """Return the server's word on one recipient; its last word (421), or none, is about the whole message."""
+    try:
+        reply = smtp.ask(f"RCPT TO:<{recipient.smtp}>")
+    except SmtpError as failure:
+        raise SubmissionRefused(str(failure), refused) from failure
+    if reply.code == 421:
+        raise SubmissionRefused(reply.text, refused)
+    return reply
+
+
+def _send(smtp: BoundedSMTP, rendering: Rendering) -> str:
+    """Send the message, and return the server's reply to its final dot."""
+    reply = smtp.ask("DATA")
+    if reply.code != 354:
+        raise SubmissionRefused(reply.text)
+    try:
+        for octets in dot_stuffed(rendering.chunks()):
+            smtp.send(octets)
+        smtp.send(b".\r\n")
+    except BaseException:
+        # Anything more, QUIT too, would be read as part of the message.
+        smtp.close()
+        raise
+    return _final_reply(smtp)
+
+
+def _final_reply(smtp: BoundedSMTP) -> str:
+    """Return the reply to the final dot. Without one nobody can tell whether the message was taken."""
+    smtp.timeout *= FINAL_DOT_PATIENCE
+    try:
+        reply = smtp.reply()
+    except SmtpError as failure:
+        raise SubmissionRefused(UNCERTAIN) from failure
+    _require(reply)
+    return reply.text
+
+
+def _require(reply: Reply) -> None:
+    if not reply.positive:
+        raise SubmissionRefused(reply.text)

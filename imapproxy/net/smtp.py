@@ -1,0 +1,236 @@
+"""An SMTP connection that cannot hang, be flooded, or be made to say more than one line at a time (RFC 5321).
+
+``smtplib`` as it comes blocks in one piece, reads replies without end and asks the DNS for our own name. Here each
+step has its time, each reply its bounds, and ``waiting`` is called while the server keeps us waiting. The only name
+that is ever looked up is the server's.
+"""
+
+import math
+import os
+import re
+import select
+import smtplib
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from imapproxy.errors import SubmissionRefused
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_T = TypeVar("_T")
+
+WAITING_INTERVAL = 20.0  # seconds between two calls of ``waiting``; phones retry what stays silent for longer
+FAREWELL_PATIENCE = 1.0  # seconds for the answers to RSET and QUIT, which change nothing any more
+MAX_REPLY_LINES = 128  # EHLO's, the longest reply there is, has a line an extension
+MAX_REPLY_LINE = 12_288  # octets; a SASL challenge may be so long (RFC 4954 section 4), other lines have 512
+MAX_REPLY_TEXT = 1000  # characters of a reply that are passed on
+
+NOT_RESPONDING = "4.4.1 mail server not responding"
+LOST = "4.4.2 connection to the mail server lost"
+GARBLED = "4.5.0 mail server does not speak SMTP"
+
+# Reply-line = Reply-code [ ( "-" / SP ) [ textstring ] ] CRLF    ; RFC 5321 4.2
+# Reply-code = %x32-35 %x30-35 %x30-39
+_REPLY_LINE = re.compile(rb"(?P<code>[2-5][0-5][0-9])(?:(?P<mark>[- ])(?P<text>.*))?\r?\n")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+
+
+class SmtpError(Exception):
+    """The dialogue cannot go on, and the connection is closed; the text says why as a client is to read it."""
+
+
+class Reply(NamedTuple):
+    """What the server answered: its code, and all of its words with that code in front."""
+
+    code: int
+    text: str
+
+    @classmethod
+    def of(cls, code: int, text: bytes) -> "Reply":
+        """Make printable what ``getreply`` and its kin return."""
+        words = " ".join([str(code), *text.decode("ascii", "replace").split()])
+        return cls(code, _NOT_PRINTABLE.sub("?", words)[:MAX_REPLY_TEXT])
+
+    @property
+    def positive(self) -> bool:
+        """Whether what was asked for is done."""
+        return self.code // 100 == 2
+
+
+class BoundedSMTP(smtplib.SMTP):
+    """``smtplib.SMTP``, not yet connected, with bounds; ``timeout`` is how long a step may take.
+
+    A step is a connection attempt to one address, a piece of output that the server does not take, or a whole reply.
+    Once a step fails the connection is closed and ``SmtpError`` raised.
+    """
+
+    def __init__(self, host_name: str, timeout: float, waiting: Callable[[], None], interval: float) -> None:
+        super().__init__(local_hostname=host_name, timeout=timeout)
+        self._waiting = waiting
+        self._interval = interval
+        self._waiting_due = monotonic() + interval
+        self._input = bytearray()
+
+    def connect(self, host: str = "localhost", port: int = 0, source_address: object = None) -> tuple[int, bytes]:
+        """Connect to the first of the host's addresses that can be reached, and return the greeting."""
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise SmtpError(NOT_RESPONDING) from error
+        if not any(self._reaches(family, address) for family, _, _, _, address in addresses):
+            raise SmtpError(NOT_RESPONDING)
+        return self.getreply()
+
+    def send(self, s: "ReadableBuffer | str") -> None:
+        """Send octets, or text in ``command_encoding``; each piece that the server takes is progress."""
+        rest = memoryview(self._encoded(s) if isinstance(s, str) else s)
+        while rest:
+            rest = rest[self._sent(rest) :]
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Send a command, which is one line whatever it was made of."""
+        if _CONTROL.search(cmd) or _CONTROL.search(args):
+            raise SubmissionRefused("5.5.2 control character in an SMTP command")
+        super().putcmd(cmd, args)
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return the code and the text of the next reply, its lines joined by LF."""
+        deadline = monotonic() + self.timeout
+        lines: list[bytes] = []
+        codes: set[bytes] = set()
+        while len(lines) < MAX_REPLY_LINES:
+            match = _REPLY_LINE.fullmatch(self._line(deadline))
+            if match is None:
+                break
+            lines.append((match["text"] or b"").strip())
+            codes.add(match["code"])
+            if len(codes) > 1:
+                break
+            if match["mark"] != b"-":
+                return int(match["code"]), b"\n".join(lines)
+        raise self._failure(GARBLED)
+
+    def reply(self) -> Reply:
+        """Return the next reply as printable text."""
+        return Reply.of(*self.getreply())
+
+    def ask(self, command: str, arguments: str = "") -> Reply:
+        """Send a command and return the reply to it."""
+        return Reply.of(*self.docmd(command, arguments))
+
+    def farewell(self, command: str) -> None:
+        """Send a command whose answer changes nothing, nor does its failure; too short a wait to be told of."""
+        self._waiting_due = math.inf
+        self.timeout = min(self.timeout, FAREWELL_PATIENCE)
+        with suppress(SmtpError):
+            self.docmd(command)
+
+    def _reaches(self, family: int, address: tuple[object, ...]) -> bool:
+        """Whether a connection to this address comes about; it is then ours."""
+        try:
+            self.sock = connection = socket.socket(family, socket.SOCK_STREAM)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.connect(address)
+        except OSError:
+            self.close()
+            return False
+        try:
+            self._patiently(_await_connection, monotonic() + self.timeout, lambda: self._failure(NOT_RESPONDING))
+        except SmtpError:
+            return False
+        return True
+
+    def _encoded(self, text: str) -> bytes:
+        try:
+            return text.encode(self.command_encoding)
+        except UnicodeEncodeError as error:
+            raise SubmissionRefused("5.6.7 non-ASCII address; the mail server takes none") from error
+
+    def _sent(self, octets: memoryview) -> int:
+        """Return how many of the octets the server took at once."""
+        return self._patiently(lambda connection: connection.send(octets), monotonic() + self.timeout, self._last_words)
+
+    def _line(self, deadline: float) -> bytes:
+        """Return the next line with its end."""
+        while (end := self._input.find(b"\n") + 1) == 0:
+            if len(self._input) > MAX_REPLY_LINE:
+                raise self._failure(GARBLED)
+            self._input += self._received(deadline)
+        line = bytes(self._input[:end])
+        del self._input[:end]
+        return line
+
+    def _received(self, deadline: float) -> bytes:
+        octets = self._patiently(lambda connection: connection.recv(4096), deadline, lambda: self._failure(LOST))
+        if not octets:
+            raise self._failure(LOST)
+        return octets
+
+    def _patiently(
+        self, operation: Callable[[socket.socket], _T], deadline: float, failure: Callable[[], SmtpError]
+    ) -> _T:
+        """Return what ``operation`` does, trying again each time it runs into the socket's timeout.
+
+        The time since the last call of ``waiting`` is kept from one operation to the next: many short waits are a
+        long one too. What ``waiting`` raises is no failure of the connection, and passes.
+        """
+        while True:
+            if self.sock is None:
+                raise SmtpError(LOST)
+            now = monotonic()
+            if now >= self._waiting_due:
+                self._waiting()
+                self._waiting_due = now + self._interval
+            if now >= deadline:
+                raise self._failure(NOT_RESPONDING)
+            self.sock.settimeout(min(deadline, self._waiting_due) - now)
+            try:
+                return operation(self.sock)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise failure() from error
+
+    def _last_words(self) -> SmtpError:
+        """Return why the server stopped reading: what it said before it went, such as 421, if it said anything."""
+        try:
+            reply = self.reply()
+        except SmtpError as failure:
+            return failure
+        return self._failure(reply.text if reply.code >= 400 else LOST)
+
+    def _failure(self, text: str) -> SmtpError:
+        self.close()
+        return SmtpError(text)
+
+
+def dot_stuffed(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """Yield the chunks with a second dot before each that begins a line (RFC 5321 4.5.2), wherever the borders fall."""
+    at_line_start = True
+    for chunk in chunks:
+        octets = bytes(chunk)
+        if not octets:
+            continue
+        if at_line_start and octets.startswith(b"."):
+            yield b"."
+        yield octets.replace(b"\n.", b"\n..")
+        at_line_start = octets.endswith(b"\n")
+
+
+def _await_connection(connection: socket.socket) -> None:
+    """Return once the connection stands; TimeoutError while it does not within the socket's timeout."""
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    if not poll.poll(math.ceil((connection.gettimeout() or 0) * 1000)):
+        raise TimeoutError
+    if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        # Not OSError, which would make a TimeoutError, and another attempt, of ETIMEDOUT.
+        raise ConnectionError(error, os.strerror(error))

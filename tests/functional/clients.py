@@ -1,0 +1,156 @@
+"""Real IMAP clients, each doing something whose result is bytes that can be compared."""
+
+import imaplib
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from tests.functional.dovecot import PASSWORD
+from tests.functional.process import PATIENCE
+
+# Dovecot ends a tagged OK with how long the command took.
+STOPWATCH = re.compile(rb"\([0-9.]+(?: \+ [0-9.]+)* secs\)")
+
+# imaplib's tags begin with four random letters.
+TAG_PREFIX = re.compile(rb"^[A-P]{4}(?=[0-9]+ )")
+
+# mbsync marks what it copies with a random number.
+X_TUID = re.compile(rb"^X-TUID: .{12}$", re.MULTILINE)
+
+
+imaplib.Commands["SUBMIT"] = ("AUTH", "SELECTED")
+
+
+class RecordingClient(imaplib.IMAP4):
+    """``imaplib``, remembering every octet that the server said but for its stopwatch and the tags' random prefix."""
+
+    def __init__(self, port: int) -> None:
+        self._heard = bytearray()
+        super().__init__("127.0.0.1", port, PATIENCE)
+
+    def read(self, size: int) -> bytes:
+        octets = super().read(size)
+        self._heard += octets
+        return octets
+
+    def readline(self) -> bytes:
+        line = super().readline()
+        self._heard += STOPWATCH.sub(b"(stopwatch)", TAG_PREFIX.sub(b"TAG", line))
+        return line
+
+    def heard(self) -> bytes:
+        """Return what the server said since the last call."""
+        heard = bytes(self._heard)
+        self._heard.clear()
+        return heard
+
+    def submit(self, draft: bytes) -> str:
+        """Send a draft by SUBMIT, as ``imaplib`` sends any command with a literal, and return the tagged answer."""
+        self.literal = draft  # type: ignore[assignment]  # typeshed takes it for text
+        status, data = self._simple_command("SUBMIT")
+        return f"{status} {data[-1].decode('ascii')}"
+
+    def converse(self, lines: bytes, last_tag: bytes) -> None:
+        """Send bytes as they are, and read until the answer with that tag."""
+        self.send(lines)
+        while not self.readline().startswith(last_tag + b" "):
+            pass
+
+
+def logged_in(port: int, user: str) -> RecordingClient:
+    client = RecordingClient(port)
+    client.login(user, PASSWORD)
+    return client
+
+
+def curl(port: int, user: str, path: str, *options: str) -> bytes:
+    """Return what curl prints about ``imap://…/path``."""
+    url = f"imap://127.0.0.1:{port}/{path}"
+    command = ["curl", "--silent", "--show-error", "--user", f"{user}:{PASSWORD}", *options, url]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE).stdout
+
+
+MBSYNC_CONFIGURATION = """\
+IMAPAccount server
+Host 127.0.0.1
+Port {port}
+User {user}
+Pass {password}
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore server
+Account server
+
+MaildirStore local
+Path {directory}/mail/
+Inbox {directory}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :server:
+Near :local:
+Patterns *
+Sync All
+Create Both
+Expunge Both
+SyncState {directory}/state/
+"""
+
+
+def mbsync(port: int, user: str, directory: Path) -> None:
+    """Synchronize the user's mailboxes with the maildirs in ``directory/mail``, both ways."""
+    for name in ("mail", "state"):
+        (directory / name).mkdir(exist_ok=True)
+    configuration = MBSYNC_CONFIGURATION.format(port=port, user=user, password=PASSWORD, directory=directory)
+    (directory / "mbsyncrc").write_text(configuration)
+    subprocess.run(["mbsync", "--quiet", "--config", directory / "mbsyncrc", "all"], check=True, timeout=PATIENCE)
+
+
+def maildirs(directory: Path) -> dict[str, list[tuple[str, bytes]]]:
+    """Return folder -> flags and content of each message, sorted; file names hold the time."""
+    return {
+        str(folder.relative_to(directory)): sorted(messages(folder), key=lambda message: message[1])
+        for folder in sorted([*directory.rglob("cur"), *directory.rglob("new")])
+    }
+
+
+def messages(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in folder.iterdir():
+        yield path.name.rpartition(":")[2] if ":" in path.name else "", X_TUID.sub(b"X-TUID: random", path.read_bytes())
+
+
+MUTT_CONFIGURATION = """\
+set folder="" spoolfile="" record="" header_cache="" mbox_type=mbox
+set imap_user="{user}" imap_pass="{password}" ssl_starttls=no ssl_force_tls=no imap_check_subscribed=no
+set quit=yes copy=yes confirmappend=no confirmcreate=no wait_key=no delete=no mark_old=no sleep_time=0
+push "<tag-pattern>~A<enter><tag-prefix><copy-message>{output}<enter><quit>"
+"""
+
+
+def mutt(port: int, user: str, mailbox: str, directory: Path) -> bytes:
+    """Let mutt open a mailbox and copy all its messages into a local mbox file, which is returned."""
+    output = directory / "mbox"
+    configuration = MUTT_CONFIGURATION.format(user=user, password=PASSWORD, output=output)
+    (directory / "muttrc").write_text(configuration)
+    run_in_terminal(
+        ["mutt", "-n", "-F", str(directory / "muttrc"), "-f", f"imap://127.0.0.1:{port}/{mailbox}"], directory
+    )
+    return output.read_bytes()
+
+
+def run_in_terminal(command: list[str], home: Path) -> None:
+    """Run a full-screen program with nobody looking at it."""
+    screen, terminal = pty.openpty()
+    environment = {**os.environ, "HOME": str(home), "TERM": "vt100", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as process:
+        os.close(terminal)
+        # Linux says EIO when the last process that had the terminal is gone.
+        with suppress(OSError), open(screen, "rb", buffering=0) as output:
+            while output.read(4096):
+                pass
+        assert process.wait(PATIENCE) == 0

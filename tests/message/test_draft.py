@@ -1,0 +1,109 @@
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imapproxy.errors import ClientError
+from imapproxy.message.draft import BLOCK, LineEnds, blocks, contains, find_spans, has_long_line, is_ascii
+from tests.message.samples import mapped, normalised
+
+OCTETS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\xe9"])).map(b"".join)
+
+
+@pytest.mark.parametrize(
+    ("octets", "want"),
+    [
+        (b"", b""),
+        (b"a\r\nb\r\n", b"a\r\nb\r\n"),
+        (b"a\nb\rc\r\nd", b"a\r\nb\r\nc\r\nd\r\n"),
+        (b"\r\r\n\n\r", b"\r\n\r\n\r\n\r\n"),
+        (b"a\n\rb\n", b"a\r\n\r\nb\r\n"),
+    ],
+)
+def test_each_line_end_becomes_crlf(octets: bytes, want: bytes) -> None:
+    assert normalised(octets) == want
+    assert normalised(*(octets[at : at + 1] for at in range(len(octets)))) == want
+
+
+def test_cve_2023_51764_end_of_data_forged_by_bare_line_ends() -> None:
+    for forged in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r", b"\r\n.\r"):
+        assert normalised(b"body" + forged + b"MAIL FROM:<admin@x>\r\n") == b"body\r\n.\r\nMAIL FROM:<admin@x>\r\n"
+
+
+@given(OCTETS, st.lists(st.integers(0, 40)))
+def test_chunk_borders_make_no_difference(octets: bytes, cuts: list[int]) -> None:
+    borders = [0, *sorted(cuts), max([len(octets), *cuts])]
+    chunks = [octets[start:end] for start, end in pairwise(borders)]
+    assert normalised(*chunks) == normalised(octets)
+
+
+@given(OCTETS)
+def test_no_bare_line_end_is_left_and_nothing_else_changes(octets: bytes) -> None:
+    output = normalised(octets)
+    assert output.count(b"\r\n") == output.count(b"\r") == output.count(b"\n")
+    assert not output or output.endswith(b"\r\n")
+    assert b"".join(output.split()) == b"".join(octets.split())
+    assert output == b"".join(line + b"\r\n" for line in octets.splitlines())
+
+
+def test_nul_is_the_clients_error() -> None:
+    with pytest.raises(ClientError):
+        LineEnds().feed(b"a\0b")
+
+
+def test_chunks_may_be_views_of_a_buffer() -> None:
+    line_ends = LineEnds()
+    assert line_ends.feed(memoryview(b"a\nb")[0:2]) + line_ends.feed(bytearray(b"c\r")) == b"a\r\nc"
+    assert line_ends.finish() == b"\r\n"
+    assert line_ends.finish() == b""
+
+
+def test_blocks_are_the_octets_in_pieces() -> None:
+    octets = bytes(BLOCK) + b"ab"
+    assert [len(block) for block in blocks(octets, 1, BLOCK + 2)] == [BLOCK, 1]
+
+
+@pytest.mark.parametrize(
+    ("octets", "want"),
+    [
+        (b"a" * 998 + b"\r\n", False),
+        (b"a" * 999 + b"\r\n", True),
+        (b"a" * 999, True),
+        (b"a\r\n" * 1000 + b"b" * 998, False),
+        (b"a\r\n" * 1000 + b"b" * 999 + b"\r\nc\r\n", True),
+        (b"", False),
+    ],
+)
+def test_long_lines_are_found(octets: bytes, want: bool) -> None:
+    assert has_long_line(octets, 0, len(octets)) is want
+    assert has_long_line(b"x\r\n" + octets, 3, len(octets) + 3) is want
+    if octets:
+        assert has_long_line(mapped(octets), 0, len(octets)) is want
+
+
+def test_ascii_is_asked_of_the_range_only() -> None:
+    octets = b"\xe9" + b"a" * BLOCK + b"\xe9"
+    assert is_ascii(octets, 1, BLOCK + 1)
+    assert not is_ascii(octets, 1, BLOCK + 2)
+
+
+@pytest.mark.parametrize("before", [0, BLOCK - 5, BLOCK, 3 * BLOCK - 1])
+def test_a_word_is_found_across_blocks(before: int) -> None:
+    assert contains(b"." * before + b"External-BODY", b"external-body")
+    assert not contains(b"." * before + b"external-bod", b"external-body")
+
+
+@pytest.mark.parametrize("before", [0, 1, *range(1024 * 1024 - 4, 1024 * 1024 + 2)])
+def test_a_pattern_is_found_once_wherever_it_stands(before: int) -> None:
+    octets = b"." * before + b"--b" + b"." * 1024 * 1024 + b"--b--"
+    want = [(before, before + 3, False), (before + 3 + 1024 * 1024, len(octets), True)]
+    assert find_spans(re.compile(rb"--b(--)?"), octets, 0, len(octets), 9) == want
+
+
+def test_a_mapping_that_was_searched_can_be_closed() -> None:
+    mapping = mapped(b"a--b--\r\n--b\r\n")
+    assert find_spans(re.compile(rb"--b(--)?"), mapping, 0, len(mapping), 9) == [(1, 6, True), (8, 11, False)]
+    assert find_spans(re.compile(rb"--b(--)?"), mapping, 0, len(mapping), 1) == [(1, 6, True)]
+    mapping.close()

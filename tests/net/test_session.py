@@ -1,0 +1,539 @@
+"""One client's life between a scripted IMAP server and a scripted SMTP server, and what the log says of it."""
+
+import base64
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imapproxy.message.message import Site
+from imapproxy.net import session as session_module
+from imapproxy.net.deliver import SmtpServer
+from imapproxy.net.relay import Patience
+from imapproxy.net.session import Service, serve, turn_away
+from imapproxy.protocol.capability import is_reusable, is_transparent
+from tests.functional.fake_smtp import SILENCE, FakeSmtp, Script
+from tests.net.peers import (
+    PATIENCE,
+    Background,
+    Log,
+    Peer,
+    Stop,
+    accepted_by,
+    listening,
+    logged,
+    nothing_left,
+    port_of,
+    stop_descriptor,
+    tcp_pair,
+)
+
+CLIENT = "192.0.2.1"
+PASSWORD = "sesame-open"
+GREETING = b"* OK ready\r\n"
+LOGIN = b"a LOGIN fred " + PASSWORD.encode() + b"\r\n"
+DRAFT = b"From: fred@example.com\r\nTo: ann@example.com, bob@example.com\r\nSubject: hi\r\n\r\nhello\r\n"
+TWO_RECIPIENTS = ["RCPT TO:<ann@example.com>", "RCPT TO:<bob@example.com>"]
+MAX_MESSAGE_SIZE = 4 << 20
+OVER_MEMORY = 3 << 20  # octets of a draft that goes to a file
+
+
+def service_for(imap_port: int, smtp_port: int, stop_fd: int, **changes: Any) -> Service:
+    service = Service(
+        imap_host="127.0.0.1",
+        imap_port=imap_port,
+        may_offer=is_reusable,
+        patience=Patience(2 * PATIENCE, 2 * PATIENCE),
+        max_message_size=MAX_MESSAGE_SIZE,
+        site=Site(("example.com",), "check", {}, 100, "proxy.example", received_client_address=True),
+        smtp=SmtpServer("127.0.0.1", smtp_port, "none", "", "", PATIENCE, "proxy.example"),
+        running_submissions=threading.BoundedSemaphore(5),
+        stop_fd=stop_fd,
+    )
+    return replace(service, **changes)
+
+
+class Scene:
+    """A session under way: its client, its IMAP server, its SMTP server and its log."""
+
+    def __init__(
+        self, client: Peer, server: Peer, smtp: FakeSmtp, log: Log, service: Service, work: Background[None]
+    ) -> None:
+        self.client = client
+        self.server = server
+        self.smtp = smtp
+        self.log = log
+        self.service = service
+        self.end = work.result
+
+    def log_in(self, command: bytes = LOGIN, answer: bytes = b"a OK done\r\n") -> None:
+        self.server.say(GREETING)
+        self.client.expect(GREETING)
+        self.client.say(command)
+        self.server.expect(command)
+        self.server.say(answer)
+        self.client.expect(answer)
+
+    def submit(self, draft: bytes = DRAFT) -> bytes:
+        """Submit a draft; return the answer."""
+        self.client.say(b"s SUBMIT {%d+}\r\n" % len(draft) + draft + b"\r\n")
+        return self.client.hear_line()
+
+    def log_out(self) -> None:
+        """Let both sides go, and wait until the session is over."""
+        self.client.close()
+        self.server.close()
+        self.end()
+
+
+@pytest.fixture(autouse=True)
+def tidiness() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    with logged() as log:
+        yield log
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    with stop_descriptor() as stop:
+        yield stop
+
+
+@contextmanager
+def session(log: Log, stop: Stop, replies: dict[str, Script] | None = None, **changes: Any) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        smtp = stack.enter_context(FakeSmtp(replies=replies))
+        listener = stack.enter_context(listening())
+        service = service_for(port_of(listener), smtp.port, stop.fd, **changes)
+        client, stream = tcp_pair()
+        stack.enter_context(client)
+        work = Background(lambda: serve(stream, CLIENT, service))
+        server = stack.enter_context(accepted_by(listener))
+        scene = Scene(client, server, smtp, log, service, work)
+        try:
+            yield scene
+        finally:
+            scene.log_out()
+    assert stream.fileno() == -1
+
+
+def fields(line: str) -> dict[str, str]:
+    """Return a log line's fields, quotes kept."""
+    return dict(re.findall(r'(\w+)=("(?:\\.|[^"])*"|\S+)', line))
+
+
+# The log.
+
+
+def test_a_session_is_logged_from_login_to_disconnect(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+    login, disconnect = log.lines
+    assert login == "login user=fred client=192.0.2.1 mechanism=LOGIN"
+    assert disconnect.startswith('disconnect user=fred client=192.0.2.1 reason="')
+    known = fields(disconnect)
+    assert known["received"] == str(len(LOGIN))
+    assert known["sent"].isdecimal()
+    assert re.fullmatch(r"\d+\.\d", known["seconds"])
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (b"a LOGIN fred guess\r\n", "login-refused user=fred client=192.0.2.1 mechanism=LOGIN"),
+        (
+            b"a AUTHENTICATE PLAIN " + base64.b64encode(b"\0ann\0guess") + b"\r\n",
+            "login-refused user=ann client=192.0.2.1 mechanism=PLAIN",
+        ),
+        (b"a AUTHENTICATE PLAIN !\r\n", "login-refused client=192.0.2.1"),
+        (b'a LOGIN "fred smith=" guess\r\n', 'login-refused user="fred smith=" client=192.0.2.1 mechanism=LOGIN'),
+        (
+            b'a LOGIN "\xe9 user=ann" guess\r\n',
+            r'login-refused user="\xed\xb3\xa9 user=ann" client=192.0.2.1 mechanism=LOGIN',
+        ),
+    ],
+)
+def test_a_refused_login_is_logged(log: Log, stop: Stop, command: bytes, line: str) -> None:
+    with session(log, stop) as scene:
+        scene.log_in(command, b"a NO wrong\r\n")
+    assert log.lines[0] == line
+    assert "guess" not in "".join(log.lines)
+    assert log.lines[1].startswith("disconnect client=192.0.2.1 reason=")
+
+
+def test_a_login_with_a_mechanism_that_cannot_be_read_is_logged_without_its_user(log: Log, stop: Stop) -> None:
+    with session(log, stop, may_offer=is_transparent) as scene:
+        scene.log_in(b"a AUTHENTICATE SCRAM-SHA-1 abcd\r\n")
+        assert scene.submit() == b"s NO 5.7.8 cannot tell who you are; log in with a password or a bearer token,\r\n"
+    assert log.lines[0] == "login client=192.0.2.1"
+
+
+def test_a_submission_is_logged(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+    known = fields(log.of("submission")[0])
+    assert known.pop("message_id").strip('"<>').endswith("@proxy.example")
+    assert known.pop("size") == str(len(scene.smtp.messages[0].content))
+    assert known == {
+        "user": "fred",
+        "client": CLIENT,
+        "recipients": "2",
+        "reply": '"250 2.0.0 ok: queued as FAKE1"',
+    }
+
+
+def test_a_refused_submission_is_logged_as_it_is_answered(log: Log, stop: Stop) -> None:
+    with session(log, stop, {"RCPT bob@example.com": "550 5.1.1 no such user"}) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s NO ,bob@example.com\r\n"
+        assert scene.smtp.messages == []
+    assert log.of("submission-refused") == [
+        "submission-refused user=fred client=192.0.2.1 answer=,bob@example.com",
+    ]
+    assert log.of("submission") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (b"* BYE enough\r\n", "server said goodbye"),
+        (b"", "server closed the connection"),
+    ],
+)
+def test_why_a_session_ended_is_logged(log: Log, stop: Stop, words: bytes, end: str) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.server.say(words)
+        scene.server.close()
+        scene.client.hear_rest()
+    assert fields(log.of("disconnect")[0])["reason"] == f'"{end}"'
+
+
+@pytest.mark.parametrize("secret_in_failure", [False, True])
+def test_no_password_is_ever_logged(log: Log, stop: Stop, secret_in_failure: bool) -> None:
+    def may_offer(_mechanism: bytes) -> bool:
+        if secret_in_failure:
+            raise RuntimeError("a surprise")
+        return True
+
+    with session(log, stop, may_offer=may_offer) as scene:
+        scene.log_in()
+        scene.client.say(b"b AUTHENTICATE PLAIN " + base64.b64encode(b"\0fred\0" + PASSWORD.encode()) + b"\r\n")
+        scene.server.is_spoken_to()
+        scene.log_out()
+    assert bool(log.of("session-failed")) == secret_in_failure
+    for secret in (PASSWORD, base64.b64encode(PASSWORD.encode()).decode().rstrip("=")):
+        assert secret not in "\n".join(log.lines)
+
+
+# Drafts.
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])
+def test_a_draft_reaches_all_its_recipients_with_crlf(log: Log, stop: Stop, end: bytes) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit(DRAFT.replace(b"\r\n", end)) == b"s OK SUBMIT completed\r\n"
+        message = scene.smtp.messages[0]
+        assert message.mail.startswith("MAIL FROM:<fred@example.com>")
+        assert list(message.recipients) == TWO_RECIPIENTS
+        assert message.content.endswith(DRAFT[-9:])
+        assert b"[192.0.2.1]" in message.content
+
+
+def test_a_draft_larger_than_memory_arrives_whole(log: Log, stop: Stop) -> None:
+    body = b"0123456789abcdef\r\n" * (OVER_MEMORY // 18)
+    with session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit(DRAFT + body) == b"s OK SUBMIT completed\r\n"
+        assert scene.smtp.messages[0].content.endswith(b"hello\r\n" + body)
+
+
+def test_a_nul_is_answered_after_the_whole_literal(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + b"\0" + DRAFT[1:-1])
+        assert not scene.client.is_spoken_to()
+        scene.client.say(DRAFT[-1:] + b"\r\n")
+        assert scene.client.hear_line().startswith(b"s BAD ")
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert len(scene.smtp.messages) == 1
+
+
+@pytest.mark.parametrize("draft", [b"", b"\r\n", b"no header\r\n"])
+def test_what_is_no_message_at_all_gets_bad(log: Log, stop: Stop, draft: bytes) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit(draft).startswith(b"s BAD ")
+        assert scene.smtp.commands == []
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+
+
+def test_a_draft_whose_command_goes_wrong_is_no_part_of_the_next(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"r SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b" \0\r\n")
+        assert scene.client.hear_line().startswith(b"r BAD ")
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert scene.smtp.messages[0].content.count(b"Subject: hi") == 1
+
+
+def test_a_draft_for_which_there_is_no_room_is_refused_and_the_session_goes_on(
+    log: Log, stop: Stop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = DRAFT + b"0123456789abcdef\r\n" * (OVER_MEMORY // 18)
+    with session(log, stop) as scene:
+        scene.log_in()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))  # as if the disk took nothing
+        assert scene.submit(large) == b"s NO 4.3.1 no room for the message; try again later,\r\n"
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert len(scene.smtp.messages) == 1
+
+
+def test_a_client_that_leaves_in_a_draft_leaves_nothing_behind(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d}\r\n" % MAX_MESSAGE_SIZE)
+        assert scene.client.hear_line().startswith(b"+ ")
+        scene.client.say(bytes(OVER_MEMORY).replace(b"\0", b"x"))
+        scene.client.close()
+        scene.server.hear_rest()
+        scene.log_out()
+        assert scene.smtp.commands == []
+
+
+def test_commands_behind_a_submission_are_served_after_it(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b"\r\nb NOOP\r\n")
+        scene.client.expect(b"s OK SUBMIT completed\r\n")
+        scene.server.expect(b"b NOOP\r\n")
+        assert len(scene.smtp.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("replies", "answer"),
+    [({}, b"s OK SUBMIT completed\r\n"), ({"MAIL": "550 5.7.1 not you"}, b"s NO 550 5.7.1 not you,\r\n")],
+)
+def test_a_limit_exceeded_behind_a_submission_does_not_swallow_its_answer(
+    log: Log, stop: Stop, replies: dict[str, Script], answer: bytes
+) -> None:
+    with session(log, stop, replies) as scene:
+        scene.log_in()
+        hostile = b"b SUBMIT {99999999999+}\r\n"
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b"\r\n" + hostile)
+        scene.client.expect(answer)
+        assert scene.client.hear_rest() == b"* BYE Literal too large\r\n"
+    assert log.of("session-failed") == []
+
+
+def test_a_submission_that_cannot_reach_the_mail_server_is_answered(log: Log, stop: Stop) -> None:
+    with listening() as listener:
+        port = port_of(listener)
+    unreachable = SmtpServer("127.0.0.1", port, "none", "", "", PATIENCE, "proxy.example")
+    with session(log, stop, smtp=unreachable) as scene:
+        scene.log_in()
+        assert re.fullmatch(rb"s NO 4\.\d\.\d [^,]+,\r\n", scene.submit())
+
+
+def test_the_user_of_a_submission_is_logged_in_with_what_the_client_used(log: Log, stop: Stop) -> None:
+    with FakeSmtp(extensions=("AUTH PLAIN",)) as smtp:
+        server = SmtpServer("127.0.0.1", smtp.port, "user", "", "", PATIENCE, "proxy.example")
+        with session(log, stop, smtp=server) as scene:
+            scene.log_in()
+            assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        initial = base64.b64encode(b"\0fred\0" + PASSWORD.encode()).decode()
+        assert f"AUTH PLAIN {initial}" in smtp.commands
+
+
+# Waiting.
+
+
+def test_submissions_over_the_bound_wait_and_the_client_hears_so(
+    log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "WAITING_INTERVAL", 0.05)
+    with session(log, stop, running_submissions=threading.BoundedSemaphore(1)) as scene:
+        scene.log_in()
+        with scene.service.running_submissions:
+            assert scene.submit() == b"* OK Still submitting\r\n"
+            scene.client.expect(b"* OK Still submitting\r\n")
+            assert scene.smtp.commands == []
+        while (line := scene.client.hear_line()) == b"* OK Still submitting\r\n":
+            pass
+        assert line == b"s OK SUBMIT completed\r\n"
+        assert scene.service.running_submissions.acquire(blocking=False)
+        scene.service.running_submissions.release()
+
+
+@pytest.mark.parametrize("step", ["GREETING", "MAIL", "."])
+def test_a_refused_or_lost_submission_makes_room_for_the_next(log: Log, stop: Stop, step: str) -> None:
+    bound = threading.BoundedSemaphore(1)
+    with session(log, stop, {step: "451 4.3.0 not now"}, running_submissions=bound) as scene:
+        scene.log_in()
+        for _ in range(3):
+            assert scene.submit().startswith(b"s NO ")
+        assert bound.acquire(blocking=False)
+        bound.release()
+
+
+class Gate:
+    """A step at which the SMTP server waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._open = threading.Event()
+
+    def __iter__(self) -> Iterator[Script]:
+        self._reached.set()
+        assert self._open.wait(PATIENCE)
+        yield "250 2.1.0 ok"
+
+    def await_arrival(self) -> None:
+        assert self._reached.wait(PATIENCE)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_a_client_that_leaves_while_it_is_submitted_has_sent_its_message(log: Log, stop: Stop) -> None:
+    gate = Gate()
+    with session(log, stop, {"MAIL": gate}) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b"\r\n")
+        gate.await_arrival()
+        scene.client.reset()
+        gate.open()
+        scene.server.hear_rest()
+        assert len(scene.smtp.messages) == 1
+    assert len(log.of("submission")) == 1
+
+
+def test_a_server_that_goes_while_a_message_is_submitted_does_not_take_its_answer_along(log: Log, stop: Stop) -> None:
+    gate = Gate()
+    with session(log, stop, {"MAIL": gate}) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b"\r\n")
+        gate.await_arrival()
+        scene.server.reset()
+        gate.open()
+        assert scene.client.hear_rest() == b"s OK SUBMIT completed\r\n* BYE The IMAP server closed the connection\r\n"
+
+
+def test_a_stop_lets_a_submission_finish_and_then_says_bye(log: Log, stop: Stop) -> None:
+    gate = Gate()
+    with session(log, stop, {"MAIL": gate}) as scene:
+        scene.log_in()
+        scene.client.say(b"s SUBMIT {%d+}\r\n" % len(DRAFT) + DRAFT + b"\r\n")
+        gate.await_arrival()
+        stop.give()
+        gate.open()
+        assert scene.client.hear_rest() == b"s OK SUBMIT completed\r\n* BYE The server is shutting down\r\n"
+        assert len(scene.smtp.messages) == 1
+
+
+def test_a_mail_server_that_says_nothing_costs_the_session_its_timeout_only(log: Log, stop: Stop) -> None:
+    with FakeSmtp(replies={"MAIL": SILENCE}) as smtp:
+        server = SmtpServer("127.0.0.1", smtp.port, "none", "", "", 0.3, "proxy.example")
+        with session(log, stop, smtp=server) as scene:
+            scene.log_in()
+            assert re.fullmatch(rb"s NO 4\.\d\.\d [^,]+,\r\n", scene.submit())
+            scene.client.say(b"b NOOP\r\n")
+            scene.server.expect(b"b NOOP\r\n")
+
+
+# What goes wrong.
+
+
+def test_a_client_past_a_limit_is_told_and_let_go(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"b SUBMIT {99999999999+}\r\n")
+        assert scene.client.hear_rest() == b"* BYE Literal too large\r\n"
+        assert scene.server.hear_rest() == b""
+    assert fields(log.of("disconnect")[0])["reason"] == '"client went past a limit"'
+
+
+def test_a_goodbye_reaches_a_client_that_is_still_speaking(log: Log, stop: Stop) -> None:
+    with listening() as listener:
+        client, stream = tcp_pair()
+        client.say(b"x" * 400_000)  # more than is read of it before the session ends
+        work = Background(lambda: serve(stream, CLIENT, service_for(port_of(listener), 25, stop.fd)))
+        with client, accepted_by(listener) as server:
+            server.say(GREETING)
+            client.expect(GREETING)
+            assert client.hear_line().startswith(b"* BYE ")
+            assert client.hear_rest() == b""  # and no reset, which can overtake the goodbye
+        work.result()
+
+
+@pytest.mark.parametrize("words", [b"220 smtp.example ESMTP\r\n", b"+ ready\r\n"])
+def test_a_server_that_is_none_is_excused(log: Log, stop: Stop, words: bytes) -> None:
+    with session(log, stop) as scene:
+        scene.server.say(words)
+        assert scene.client.hear_rest() == b"* BYE The IMAP server sent what cannot be understood\r\n"
+        assert scene.server.hear_rest() == b""
+    assert fields(log.of("disconnect")[0])["reason"] == '"the IMAP server does not greet as one"'
+
+
+def test_what_nobody_foresaw_is_logged_on_one_event_and_ends_the_session(log: Log, stop: Stop) -> None:
+    def may_offer(_mechanism: bytes) -> bool:
+        raise RuntimeError("nobody foresaw this")
+
+    with session(log, stop, may_offer=may_offer) as scene:
+        scene.server.say(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n")
+        assert scene.client.hear_rest() == b""
+        assert scene.server.hear_rest() == b""
+    assert [line.split()[0] for line in log.lines] == ["disconnect", "session-failed"]
+    assert log.lines[1].startswith("session-failed client=192.0.2.1\nTraceback")
+    assert log.lines[1].endswith("RuntimeError: nobody foresaw this")
+
+
+def test_a_surprise_in_a_submission_ends_the_session_and_makes_room(log: Log, stop: Stop) -> None:
+    bound = threading.BoundedSemaphore(1)
+    with session(log, stop, site=None, running_submissions=bound) as scene:
+        scene.log_in()
+        assert scene.submit() == b""
+        assert scene.server.hear_rest() == b""
+        assert bound.acquire(blocking=False)
+        bound.release()
+    assert log.of("session-failed")
+
+
+def test_a_server_that_cannot_be_reached_is_said_with_a_code_that_phones_know(log: Log, stop: Stop) -> None:
+    with listening() as listener:
+        port = port_of(listener)
+    client, stream = tcp_pair()
+    with client:
+        serve(stream, CLIENT, service_for(port, 25, stop.fd))
+        assert client.hear_rest() == b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
+    assert stream.fileno() == -1
+    assert log.lines == [
+        'upstream-unreachable client=192.0.2.1 reason="cannot reach the IMAP server: Connection refused"'
+    ]
+
+
+def test_who_is_turned_away_is_told_and_never_waited_for() -> None:
+    client, stream = tcp_pair()
+    with client, stream:
+        turn_away(stream, "Too many clients, or\r\nworse")
+        assert client.hear_rest() == b"* BYE Too many clients, or  worse\r\n"
+
+
+def test_who_has_gone_already_is_turned_away_too() -> None:
+    client, stream = tcp_pair()
+    with stream:
+        client.reset()
+        turn_away(stream, "Too many clients")

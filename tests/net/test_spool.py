@@ -1,0 +1,100 @@
+import mmap
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from imapproxy.errors import ClientError, SubmissionRefused
+from imapproxy.net.spool import MEMORY_LIMIT, Spool
+
+LINE = b"x" * 62 + b"\r\n"
+LARGE = LINE * (2 * MEMORY_LIMIT // len(LINE))
+
+
+def open_files() -> set[str]:
+    return {path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "content"),
+    [
+        ([], b""),
+        ([b"a\r\nb\r\n"], b"a\r\nb\r\n"),
+        ([b"a\r", b"\nb\nc\rd"], b"a\r\nb\r\nc\r\nd\r\n"),
+        ([bytearray(b"a"), memoryview(b"b\r")], b"ab\r\n"),
+    ],
+)
+def test_holds_a_draft_with_its_line_ends_made_crlf(
+    chunks: list[bytes | bytearray | memoryview], content: bytes
+) -> None:
+    with Spool() as spool:
+        for chunk in chunks:
+            spool.write(chunk)
+        assert spool.received == sum(len(chunk) for chunk in chunks)
+        assert spool.content() == content
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(MEMORY_LIMIT, bytes), (MEMORY_LIMIT + len(LINE), mmap.mmap), (5 * MEMORY_LIMIT, mmap.mmap)]
+)
+def test_a_large_draft_lies_in_a_file(size: int, kind: type) -> None:
+    with Spool() as spool:
+        for _ in range(size // len(LINE)):
+            spool.write(LINE)
+        content = spool.content()
+        assert isinstance(content, kind)
+        assert content[:] == LINE * (size // len(LINE))
+
+
+def test_the_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Spool() as spool:
+        spool.write(LARGE)
+        assert len(spool.content()) == len(LARGE)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_open() -> None:
+    before = open_files()
+    with Spool() as spool:
+        spool.write(LARGE)
+        content = spool.content()
+        assert isinstance(content, mmap.mmap)
+    assert content.closed
+    assert open_files() == before
+
+
+def test_a_message_may_outlive_the_spool_with_its_piece_of_the_draft() -> None:
+    with Spool() as spool:
+        spool.write(LARGE)
+        piece = memoryview(spool.content())[: len(LINE)]
+    assert piece == LINE
+
+
+def test_nul_is_no_text() -> None:
+    with Spool() as spool, pytest.raises(ClientError):
+        spool.write(b"Subject: a\0b\r\n")
+
+
+def fill_disk(spool: Spool) -> None:
+    """Let the disk be full from now on: no file system is small enough to be filled in a test."""
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), spool._file.fileno())
+
+
+def test_a_full_disk_refuses_the_draft() -> None:
+    with Spool() as spool:
+        spool.write(LARGE)
+        fill_disk(spool)
+        with pytest.raises(SubmissionRefused, match=r"^4\.3\.1 "):
+            spool.write(LARGE)
+
+
+def test_a_disk_that_is_full_in_the_end_refuses_the_draft_too() -> None:
+    with Spool() as spool:
+        spool.write(LARGE)
+        spool.write(LINE)
+        fill_disk(spool)
+        with pytest.raises(SubmissionRefused, match=r"^4\.3\.1 "):
+            spool.content()
