@@ -1,0 +1,135 @@
+"""From samples to the table that is printed and the JSON that is written. Pure: no process, no clock, no socket."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.measures import FIGURES, Figure
+from bench.proxies import DIRECT, HAPROXY, NGINX
+
+# Of one contestant, one value a round; NaN never stands here: a figure that does not apply has no entry.
+Samples = Mapping[str, Mapping[str, Sequence[float]]]
+REFERENCES = (DIRECT, NGINX, HAPROXY)
+# From this share of the direct connection's rate on, the load is said to limit a figure.
+LIMIT = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The values of one figure for one contestant over all rounds, and their ratios to nginx, round by round."""
+
+    median: float
+    least: float
+    most: float
+    ratio: float | None
+    least_ratio: float | None
+    most_ratio: float | None
+
+
+def summarize(figure: Figure, values: Sequence[float], nginx: Sequence[float]) -> Summary:
+    """Return the medians and the spread; a ratio above 1 means better than nginx, whatever the figure's direction."""
+    ratios = [
+        value / reference if figure.more_is_better else reference / value
+        for value, reference in zip(values, nginx, strict=False)
+        if value > 0 and reference > 0
+    ]
+    spread = (statistics.median(ratios), min(ratios), max(ratios)) if ratios else (None, None, None)
+    return Summary(statistics.median(values), min(values), max(values), *spread)
+
+
+def reached(figure: Figure, summary: Summary) -> bool | None:
+    """Return whether the figure's mark is reached; None when it has none, or nginx was not measured."""
+    if figure.below is not None:
+        return summary.median < figure.below
+    if figure.least_ratio is None or summary.ratio is None:
+        return None
+    return summary.ratio >= figure.least_ratio
+
+
+def mark(figure: Figure) -> str:
+    """Return the mark in words."""
+    if figure.below is not None:
+        return f"under {figure.below:g} {figure.unit}"
+    return "" if figure.least_ratio is None else f"{figure.least_ratio:g} x nginx"
+
+
+def summaries(samples: Samples) -> Iterator[tuple[Figure, Mapping[str, Summary]]]:
+    """Yield each figure that was measured, with the summary of each contestant that has it."""
+    for figure in FIGURES:
+        values = {name: figures[figure.name] for name, figures in samples.items() if figure.name in figures}
+        if values:
+            nginx = values.get(NGINX, [])
+            yield figure, {name: summarize(figure, value, nginx) for name, value in values.items()}
+
+
+def table(samples: Samples) -> Iterator[str]:
+    """Yield the lines of the comparison."""
+    yield "Medians of all rounds [least .. most], and as 'x' the ratio to nginx: above 1 is better than nginx, always."
+    for figure, of_contestants in summaries(samples):
+        yield ""
+        yield f"{figure.what} ({figure.name}, {figure.unit}, {'more' if figure.more_is_better else 'less'} is better)"
+        for name, summary in of_contestants.items():
+            note = "  (limited by the load)" if limited(figure, name, of_contestants) else ""
+            yield f"  {name:<12}{row(summary)}{note}"
+
+
+def limited(figure: Figure, name: str, of_contestants: Mapping[str, Summary]) -> bool:
+    """Return whether a rate is so near to the direct connection's that load and upstream may be what limits it."""
+    if not figure.more_is_better or name == DIRECT or DIRECT not in of_contestants:
+        return False
+    return of_contestants[name].median > LIMIT * of_contestants[DIRECT].median
+
+
+def row(summary: Summary) -> str:
+    """Return one contestant's line."""
+    span = f"[{number(summary.least)} .. {number(summary.most)}]"
+    text = f"{number(summary.median):>9} {span:<22}"
+    if summary.ratio is None:
+        return text.rstrip()
+    return f"{text}{summary.ratio:7.2f} x [{summary.least_ratio:.2f} .. {summary.most_ratio:.2f}]"
+
+
+def number(value: float) -> str:
+    """Return a value with as many digits as mean something."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def marks(samples: Samples, contestant: str) -> Iterator[str]:
+    """Yield the lines that say which marks `contestant` reached."""
+    yield f"Marks of {contestant}"
+    for figure, of_contestants in summaries(samples):
+        summary = of_contestants.get(contestant)
+        verdict = None if summary is None else reached(figure, summary)
+        if summary is None or verdict is None:
+            continue
+        got = f"{number(summary.median)} {figure.unit}" if figure.below is not None else f"{summary.ratio:.2f} x nginx"
+        yield f"  {figure.what:<36}{mark(figure):<14}{got:<16}{'reached' if verdict else 'MISSED'}"
+
+
+def document(samples: Samples, environment: Mapping[str, object]) -> dict[str, Any]:
+    """Return everything as what JSON can hold."""
+    return {
+        "environment": environment,
+        "figures": [
+            {
+                "name": figure.name,
+                "what": figure.what,
+                "unit": figure.unit,
+                "more_is_better": figure.more_is_better,
+                "mark": mark(figure) or None,
+                "contestants": {
+                    name: {
+                        "median": summary.median,
+                        "ratio_to_nginx": summary.ratio,
+                        "reached": None if name in REFERENCES else reached(figure, summary),
+                        "rounds": list(samples[name][figure.name]),
+                    }
+                    for name, summary in of_contestants.items()
+                },
+            }
+            for figure, of_contestants in summaries(samples)
+        ],
+    }
