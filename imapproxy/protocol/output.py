@@ -31,10 +31,9 @@ class Output:
             self.unsaid.append(line)
 
     def say_unsaid(self) -> None:
-        """Say what could not be said before; to be called where one response has ended and no other begun."""
-        if self.unsaid:
-            self.actions.append(ToClient(b"".join(self.unsaid)))
-            self.unsaid.clear()
+        """Say what is left unsaid; to be called where one response has ended and no other begun."""
+        self.actions.append(ToClient(b"".join(self.unsaid)))
+        self.unsaid.clear()
 
     def take(self) -> list[Action]:
         """Return the actions so far, which are then the caller's to carry out."""
