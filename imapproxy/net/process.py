@@ -23,8 +23,6 @@ from imapproxy.protocol.capability import is_reusable, is_transparent
 
 # Submissions that run when the program is told to stop have so long to finish, in seconds.
 STOP_PATIENCE = 30
-# How soon a listener sees that it is to stop, in seconds.
-ACCEPT_INTERVAL = 0.1
 # Submissions that speak to the SMTP server at once; a Postfix takes 50 connections from one address.
 RUNNING_SUBMISSIONS = 40
 
@@ -50,10 +48,11 @@ def run(config: Config) -> None:
     service = service_of(config, host_name(config.mail_domain[0]), stop_reader)
     with ExitStack() as listeners:
         for listener in _listening(config.listen, service, threads, listeners):
-            threading.Thread(target=listener.serve_forever, args=(ACCEPT_INTERVAL,), daemon=True).start()
+            threading.Thread(target=listener.serve_forever, daemon=True).start()
             listeners.callback(listener.shutdown)
         LOGGER.info(record("stopping", signal=signal.Signals(signal.sigwait(_STOP_SIGNALS)).name))
-    os.write(stop_writer, b"\n")  # and never read: every session's poll() sees it
+        # Before the listeners, each of which takes a while to stop; never read, so that every session's poll() sees it.
+        os.write(stop_writer, b"\n")
     if not threads.wait_until_idle(STOP_PATIENCE):
         LOGGER.warning(record("sessions-cut-off", patience=STOP_PATIENCE))
 

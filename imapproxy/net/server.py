@@ -146,9 +146,9 @@ class Listener(socketserver.ThreadingTCPServer):
 
 def clients_allowed(wanted: int, submissions: int) -> int:
     """Raise the descriptor limit as far as it goes; return how many clients it then allows, ``wanted`` at most."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = DESCRIPTORS_OF_THE_PROGRAM + submissions * DESCRIPTORS_PER_SUBMISSION + wanted * DESCRIPTORS_PER_CLIENT
+    current, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reserved = DESCRIPTORS_OF_THE_PROGRAM + submissions * DESCRIPTORS_PER_SUBMISSION
+    needed = reserved + wanted * DESCRIPTORS_PER_CLIENT
     soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), hard))
-    left = soft - DESCRIPTORS_OF_THE_PROGRAM - submissions * DESCRIPTORS_PER_SUBMISSION
-    return max(1, min(wanted, left // DESCRIPTORS_PER_CLIENT))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, current), hard))
+    return max(1, min(wanted, (soft - reserved) // DESCRIPTORS_PER_CLIENT))

@@ -21,7 +21,7 @@ from imapproxy.net.process import RUNNING_SUBMISSIONS, host_name, service_of
 from imapproxy.net.relay import Patience
 from imapproxy.protocol.capability import is_reusable, is_transparent
 from tests.functional.fake_smtp import SILENCE, FakeSmtp, Script
-from tests.net.peers import PATIENCE, Background, Log, Peer, accepted_by, listening, logged, port_of
+from tests.net.peers import PATIENCE, Background, Log, Peer, accepted_by, listening, port_of
 
 GREETING = b"* OK ready\r\n"
 STOPPED = b"* BYE The server is shutting down\r\n"
@@ -34,12 +34,6 @@ def configuration(
     imap, smtp = f"127.0.0.1:{imap_port}", f"127.0.0.1:{smtp_port}"
     required = ["--imap-server", imap, "--smtp-server", smtp, "--mail-domain", "example.com"]
     return parse_command_line([*addresses, *required, *flags]).config
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with logged() as log:
-        yield log
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,8 @@ from tests.net.peers import (
     Stop,
     accepted_by,
     listening,
-    logged,
     nothing_left,
     port_of,
-    stop_descriptor,
 )
 from tests.net.test_session import service_for
 
@@ -37,18 +35,6 @@ def tidiness(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(server_module, "SPARE_TIME", 0.2)  # spare threads end with the test
     with nothing_left():
         yield
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with logged() as log:
-        yield log
-
-
-@pytest.fixture
-def stop() -> Iterator[Stop]:
-    with stop_descriptor() as stop:
-        yield stop
 
 
 # Threads.

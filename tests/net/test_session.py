@@ -27,10 +27,8 @@ from tests.net.peers import (
     Stop,
     accepted_by,
     listening,
-    logged,
     nothing_left,
     port_of,
-    stop_descriptor,
     tcp_pair,
 )
 
@@ -96,18 +94,6 @@ class Scene:
 def tidiness() -> Iterator[None]:
     with nothing_left():
         yield
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    with logged() as log:
-        yield log
-
-
-@pytest.fixture
-def stop() -> Iterator[Stop]:
-    with stop_descriptor() as stop:
-        yield stop
 
 
 @contextmanager
