@@ -34,10 +34,12 @@ from imapproxy.values import (
     identities_from_file,
     log_target,
     mail_domains,
+    mailbox,
     number,
     password_from_file,
     printable,
     seconds,
+    server_names,
     size,
     word_for,
 )
@@ -116,6 +118,13 @@ class Config:
         "127.0.0.1:1143",
         "where clients connect; repeatable. This version speaks no TLS to clients, so it does not listen to the world"
         " unless told. Port 0: any free one; the log says which",
+    )
+    server_names: tuple[str, ...] = option(
+        "listen",
+        Kind("HOST", server_names, repeatable=True),
+        "",
+        "what clients call this host, by name or address: an IMAP URL that names another host refers to mail that is"
+        " not here; repeatable (default: the machine's host name)",
     )
     max_clients: int = option(
         "listen",
@@ -206,17 +215,36 @@ class Config:
         "50M",
         "how many octets a client may SUBMIT at once; K, M or G may follow (powers of 1024)",
     )
+    max_composed_size: int = option(
+        "submit",
+        size(1, LARGEST_LITERAL),
+        "100M",
+        "how many octets a message may have with what it refers to",
+    )
     max_recipients: int = option(
         "submit",
         number(1, 100_000),
         "100",
         "how many recipients a message may have",
     )
+    references: bool = option(
+        "submit",
+        SWITCH,
+        "on",
+        "whether a message may refer to what lies in its sender's mailboxes (RFC 2017), and is sent with it",
+    )
     received_client_address: bool = option(
         "submit",
         SWITCH,
         "on",
         "whether the Received line that the proxy adds shows the client's address",
+    )
+    sent_mailbox: str = option(
+        "submit",
+        Kind("MAILBOX|auto", mailbox),
+        "",
+        "the user's mailbox for a copy of what is sent; 'auto': the one that the IMAP server calls \\Sent (RFC 6154)"
+        " (default: none, no copy)",
     )
     log_level: int = option(
         "log",
@@ -431,6 +459,10 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
 
 def _doubts(config: Config) -> Iterator[tuple[str, str]]:
     """Name the options that can be used, but probably not to the effect that is hoped for."""
+    if config.references and config.max_composed_size < config.max_message_size:
+        yield "max-composed-size", f"is less than max-message-size ({config.max_message_size} octets)"
+    if config.server_names and not config.references:
+        yield "server-names", "has no effect unless references = on"
     if config.smtp_auth != "fixed" and config.smtp_username:
         yield "smtp-username", "has no effect unless smtp-auth = fixed"
     if config.smtp_auth != "fixed" and config.smtp_password:

@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
+# What the resolver can be asked for: labels of up to 63 octets, 253 in all, a dot behind the last at most (RFC 1035
+# 2.3.4); "_" is no host name's (RFC 952), but is met with.
+_HOST_NAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+
 
 class HostPort(NamedTuple):
     """Where to listen or to connect; an IPv6 address stands without its brackets."""
@@ -114,15 +118,24 @@ def _host(text: str) -> str:
     if not text:
         raise ValueError("the host is missing (every IPv4 address is 0.0.0.0, every IPv6 address is [::])")
     if text.startswith("[") and text.endswith("]"):
-        try:
-            return str(ipaddress.IPv6Address(text[1:-1]))
-        except ValueError:
-            raise ValueError(f"{text!r} holds no IPv6 address") from None
+        return _ipv6_address(text)
     if ":" in text:
-        raise ValueError(f"{text!r}: an IPv6 address stands in brackets, as in [::1]:143")
-    if not re.fullmatch("[A-Za-z0-9._-]{1,253}", text):
+        raise ValueError(f"{text!r}: an IPv6 address stands in brackets, as in [::1]")
+    if not _HOST_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is neither a host name nor an address")
     return text
+
+
+def _ipv6_address(text: str) -> str:
+    """Return the address in brackets as it is commonly written (RFC 5952)."""
+    try:
+        address = ipaddress.IPv6Address(text[1:-1])
+    except ValueError:
+        raise ValueError(f"{text!r} holds no IPv6 address") from None
+    # The zone is an interface's name (RFC 4007 11): up to 15 octets in Linux, such as eth0.100.
+    if address.scope_id is not None and not (len(address.scope_id) < 16 and _HOST_NAME.fullmatch(address.scope_id)):
+        raise ValueError(f"{text!r} names no network interface")
+    return str(address)
 
 
 def each(kind: Kind[T]) -> Kind[tuple[T, ...]]:
@@ -155,6 +168,17 @@ def mail_domains(text: str) -> tuple[str, ...]:
     return each(Kind("DOMAIN", domain)).convert(text) if text else (machine_mail_domain(),)
 
 
+def server_names(text: str) -> tuple[str, ...]:
+    """Hosts as ``each`` reads them, in lower case as they stand in a URL, an IPv6 address without brackets."""
+    return each(Kind("HOST", _server_name)).convert(text) if text else ()
+
+
+def _server_name(text: str) -> str:
+    if ":" in text and not text.startswith("["):
+        raise ValueError(f"{text!r}: a host stands without its port here, and an IPv6 address in brackets")
+    return _host(text).lower().removesuffix(".")
+
+
 def machine_mail_domain(mailname: Path = Path("/etc/mailname")) -> str:
     """Return the machine's mail name (mailname(5), where Debian keeps it), else its host name."""
     name = _read(mailname).partition("\n")[0].strip() if mailname.exists() else platform.node()
@@ -169,6 +193,15 @@ def printable(text: str) -> str:
     if CONTROL.search(text):
         raise ValueError(f"{text!r} holds control characters")
     return text
+
+
+def mailbox(text: str) -> str:
+    """Return a mailbox's name, which IMAP carries as UTF-8 or as modified UTF-7."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is not UTF-8 text") from None
+    return printable(text)
 
 
 def log_target(text: str) -> str:

@@ -42,6 +42,8 @@ listen = 127.0.0.1:143, [::1]:143
     # a comment between values
 
          [2001:db8::1]:1143   ; and one behind a value
+server-names = IMAP.example.org, [2001:DB8::0:1]
+    mail
 max-clients = 7
 login-timeout = 1.5
 idle-timeout = 10
@@ -60,8 +62,11 @@ mail-domain = example.org
 from-policy = rewrite
 identities = {directory}/identities
 max-message-size = 10K
+max-composed-size = 20K
 max-recipients = 5
+references = off
 received-client-address = no
+sent-mailbox = Gesendete Objekte/Büro
 [log]
 log-level = WARNING
 log-to = ./imapproxy.log
@@ -80,6 +85,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
             HostPort("192.0.2.1", 1143),
             HostPort("2001:db8::1", 1143),
         ),
+        server_names=("imap.example.org", "2001:db8::1", "mail"),
         max_clients=7,
         login_timeout=1.5,
         idle_timeout=10.0,
@@ -94,18 +100,24 @@ def test_a_whole_file(tmp_path: Path) -> None:
         from_policy="rewrite",
         identities={"fred": ("fred.bloggs@example.org",)},
         max_message_size=10_240,
+        max_composed_size=20_480,
         max_recipients=5,
+        references=False,
         received_client_address=False,
+        sent_mailbox="Gesendete Objekte/Büro",
         log_level=logging.WARNING,
         log_to="./imapproxy.log",
     )
-    assert command_line == CommandLine(config, str(tmp_path / "imapproxy.conf"), False, ())
+    file = str(tmp_path / "imapproxy.conf")
+    doubt = f"{file}: [listen] server-names: has no effect unless references = on"
+    assert command_line == CommandLine(config, file, False, (doubt,))
 
 
 def test_the_defaults() -> None:
     config, file, check_config, warnings = parse_command_line([])
     assert (file, check_config, warnings) == (None, False, ())
     assert config.listen == (HostPort("127.0.0.1", 1143),)
+    assert config.server_names == ()
     assert config.max_clients == 1000
     assert config.login_timeout == 60
     assert config.idle_timeout == 1800
@@ -117,8 +129,11 @@ def test_the_defaults() -> None:
     assert len(config.mail_domain) == 1
     assert (config.from_policy, config.identities) == ("check", {})
     assert config.max_message_size == 50 * 1024 * 1024
+    assert config.max_composed_size == 100 * 1024 * 1024
     assert config.max_recipients == 100
+    assert config.references is True
     assert config.received_client_address is True
+    assert config.sent_mailbox == ""
     assert (config.log_level, config.log_to) == (logging.INFO, "stderr")
 
 
@@ -147,7 +162,10 @@ def test_what_a_flag_overrides_is_not_read(tmp_path: Path) -> None:
 
 
 def test_empty_values_where_they_mean_none(tmp_path: Path) -> None:
-    text = "[submit]\nidentities =\nmail-domain =\n[smtp]\nsmtp-username =\nsmtp-password-file =\n"
+    text = (
+        "[listen]\nserver-names =\n[smtp]\nsmtp-username =\nsmtp-password-file =\n"
+        "[submit]\nidentities =\nmail-domain =\nsent-mailbox =\n"
+    )
     assert from_file(tmp_path, text).config == parse_command_line([]).config
 
 
@@ -227,6 +245,17 @@ REFUSED: list[tuple[str, tuple[str, ...], str]] = [
         "FILE: [submit] received-client-address: '1' is not one of on, off, yes, no, true, false",
     ),
     (
+        "[submit]\nmax-composed-size = 5G\n",
+        (),
+        "FILE: [submit] max-composed-size: '5G' is not a number of octets (K, M or G may follow) from 1 to 4294967295",
+    ),
+    (
+        "[listen]\nserver-names = a..b\n",
+        (),
+        "FILE: [listen] server-names: 'a..b' is neither a host name nor an address",
+    ),
+    ("[submit]\nsent-mailbox = a\tb\n", (), "FILE: [submit] sent-mailbox: 'a\\tb' holds control characters"),
+    (
         "[submit]\nidentities = /nonexistent\n",
         (),
         "FILE: [submit] identities: cannot read /nonexistent: No such file or directory",
@@ -296,6 +325,8 @@ def test_check_config(tmp_path: Path) -> None:
 
 
 WARNED = [
+    (("--max-message-size=200M",), "--max-composed-size: is less than max-message-size (209715200 octets)"),
+    (("--references=off", "--server-names=mail"), "--server-names: has no effect unless references = on"),
     (("--smtp-username=fred",), "--smtp-username: has no effect unless smtp-auth = fixed"),
     (
         ("--smtp-auth=user", "--auth-mechanisms=all"),

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imapproxy.values import (
     HostPort,
@@ -17,11 +19,13 @@ from imapproxy.values import (
     log_target,
     machine_mail_domain,
     mail_domains,
+    mailbox,
     number,
     parse_identities,
     password_from_file,
     printable,
     seconds,
+    server_names,
     size,
     word_for,
 )
@@ -33,6 +37,10 @@ COLOUR = choice(Literal["red", "green"])
 SWITCH = word_for({"on": True, "off": False}, "on|off")
 ADDRESS = host_port(lowest_port=1)
 ADDRESSES = each(ADDRESS)
+SERVER_NAMES = Kind("", server_names)
+MAILBOX = Kind("", mailbox)
+LABEL = "x" * 63
+LONGEST_NAME = f"{LABEL}.{LABEL}.{LABEL}.{'x' * 61}"
 
 GOOD: list[tuple[Kind[Any], str, Any]] = [
     (NUMBER, "1", 1),
@@ -53,10 +61,19 @@ GOOD: list[tuple[Kind[Any], str, Any]] = [
     (ADDRESS, "[::1]:143", HostPort("::1", 143)),
     (ADDRESS, "[2001:DB8:0::1]:143", HostPort("2001:db8::1", 143)),
     (ADDRESS, "[fe80::1%eth0]:143", HostPort("fe80::1%eth0", 143)),
+    (ADDRESS, "[fe80::1%eth0.100]:143", HostPort("fe80::1%eth0.100", 143)),
+    (ADDRESS, "my_host-1.example.:143", HostPort("my_host-1.example.", 143)),
+    (ADDRESS, f"{LONGEST_NAME}:143", HostPort(LONGEST_NAME, 143)),
+    (ADDRESS, f"{LONGEST_NAME}.:143", HostPort(LONGEST_NAME + ".", 143)),
     (host_port(lowest_port=0), "[::]:0", HostPort("::", 0)),
     (ADDRESSES, "127.0.0.1:1", (HostPort("127.0.0.1", 1),)),
     (ADDRESSES, "127.0.0.1:1, [::1]:1", (HostPort("127.0.0.1", 1), HostPort("::1", 1))),
     (ADDRESSES, "\n127.0.0.1:1\n\n[::1]:1", (HostPort("127.0.0.1", 1), HostPort("::1", 1))),
+    (SERVER_NAMES, "", ()),
+    (SERVER_NAMES, "Mail.Example.ORG, imap.example.org.", ("mail.example.org", "imap.example.org")),
+    (SERVER_NAMES, "192.0.2.1\n[2001:DB8::0:1]", ("192.0.2.1", "2001:db8::1")),
+    (MAILBOX, "", ""),
+    (MAILBOX, "INBOX.Gesendete Objekte & Büro", "INBOX.Gesendete Objekte & Büro"),
 ]
 
 BAD: list[tuple[Kind[Any], str, str]] = [
@@ -86,13 +103,32 @@ BAD: list[tuple[Kind[Any], str, str]] = [
     (ADDRESS, "127.0.0.1:65536", "'127.0.0.1:65536' is not host:port with a port from 1 to 65535"),
     (ADDRESS, "127.0.0.1:imap", "'127.0.0.1:imap' is not host:port with a port from 1 to 65535"),
     (ADDRESS, ":143", "the host is missing (every IPv4 address is 0.0.0.0, every IPv6 address is [::])"),
-    (ADDRESS, "::1:143", "'::1': an IPv6 address stands in brackets, as in [::1]:143"),
+    (ADDRESS, "::1:143", "'::1': an IPv6 address stands in brackets, as in [::1]"),
+    (ADDRESS, "a..b:143", "'a..b' is neither a host name nor an address"),
+    (ADDRESS, ".a:143", "'.a' is neither a host name nor an address"),
+    (ADDRESS, "a..:143", "'a..' is neither a host name nor an address"),
+    (ADDRESS, ".:143", "'.' is neither a host name nor an address"),
+    (ADDRESS, f"x{LABEL}:143", f"'x{LABEL}' is neither a host name nor an address"),
+    (ADDRESS, f"a.x{LABEL}.b:143", f"'a.x{LABEL}.b' is neither a host name nor an address"),
+    (ADDRESS, f"{LONGEST_NAME}x:143", f"'{LONGEST_NAME}x' is neither a host name nor an address"),
+    (ADDRESS, "a\n:143", r"'a\n' is neither a host name nor an address"),
+    (ADDRESS, "bücher:143", "'bücher' is neither a host name nor an address"),
+    (ADDRESS, "[fe80::1%a..b]:143", "'[fe80::1%a..b]' names no network interface"),
+    (ADDRESS, f"[fe80::1%{'x' * 16}]:143", f"'[fe80::1%{'x' * 16}]' names no network interface"),
+    (ADDRESS, "[fe80::1%é]:143", "'[fe80::1%é]' names no network interface"),
     (ADDRESS, "[::g]:143", "'[::g]' holds no IPv6 address"),
     (ADDRESS, "[127.0.0.1]:143", "'[127.0.0.1]' holds no IPv6 address"),
     (ADDRESS, "two words:143", "'two words' is neither a host name nor an address"),
     (ADDRESSES, "", "at least one value is needed"),
     (ADDRESSES, ",\n", "at least one value is needed"),
     (ADDRESSES, "[::1]:1, [0::1]:1", "[::1]:1 is given twice"),
+    (SERVER_NAMES, "a b", "'a b' is neither a host name nor an address"),
+    (SERVER_NAMES, "mail:143", "'mail:143': a host stands without its port here, and an IPv6 address in brackets"),
+    (SERVER_NAMES, "[::1]:143", "'[::1]:143': an IPv6 address stands in brackets, as in [::1]"),
+    (SERVER_NAMES, "mail, MAIL", "mail is given twice"),
+    (MAILBOX, "Sent\r\n", r"'Sent\r\n' holds control characters"),
+    (MAILBOX, "Sent\x9b", r"'Sent\x9b' holds control characters"),
+    (MAILBOX, "Sent\udce9", r"'Sent\udce9' is not UTF-8 text"),
     (Kind("", printable), "fred\x1b[2J", r"'fred\x1b[2J' holds control characters"),
     (Kind("", log_target), "sylog", "'sylog' is neither stderr nor syslog, nor a file's path with a / in it"),
     (Kind("", log_target), "", "'' is neither stderr nor syslog, nor a file's path with a / in it"),
@@ -141,6 +177,15 @@ def test_bad_values(kind: Kind[Any], text: str, want: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the text is compared whole)
         kind.convert(text)
     assert str(caught.value) == want
+
+
+@given(st.text("aZ0-_.", max_size=300) | st.text("aZ0-_.", max_size=60).map("[fe80::1%{}]".format))
+def test_the_resolver_can_be_asked_for_every_host(host: str) -> None:
+    try:
+        address = ADDRESS.convert(f"{host}:143")
+    except ValueError:
+        return
+    address.host.encode("idna")  # which getaddrinfo() does, and whose UnicodeError nobody awaits
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:143", "[::1]:143", "mail.example.org:143"])

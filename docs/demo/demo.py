@@ -1,4 +1,4 @@
-"""The demo: a message is sent through imapproxy by SUBMIT, and what that took is shown and checked.
+"""The demo: mail is sent and forwarded through imapproxy by SUBMIT, and what that took is shown and checked.
 
 ``make demo`` runs it: ``.venv/bin/python docs/demo/demo.py``, from any directory, without root and configuration. Its
 exit status is 0 only if every claim that it prints held. With ``KEEP=1`` in the environment the servers stay until
@@ -21,7 +21,7 @@ from report import Report
 from stage import servers
 from story import tell
 
-TIME_LIMIT = 60  # seconds for the whole story; it takes about one
+TIME_LIMIT = 60  # seconds for the whole story; it takes about four
 LOG_TAIL = 20  # lines of each server's log that a failed demo shows
 
 

@@ -1,5 +1,6 @@
-"""A small IMAP client that speaks SUBMIT, and lets the demo watch every line of the conversation."""
+"""A small IMAP client that speaks SUBMIT, and lets the demo watch the conversation, but for what literals hold."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,12 +8,16 @@ from link import Link
 
 Watcher = Callable[[str, bytes], None]  # who says it ("C" or "S"), and a line
 
+# literal = "{" number "}" CRLF *CHAR8 (RFC 3501 section 9)
+LITERAL = re.compile(rb"\{(\d+)\}$")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The untagged lines that came, and the tagged one that completed the command."""
+    """The untagged lines that came, the literals in them, and the tagged line that completed the command."""
 
     untagged: list[bytes]
+    literals: list[bytes]
     tagged: bytes
 
     @property
@@ -24,6 +29,13 @@ class Answer:
     def is_ok(self) -> bool:
         """Tell whether the command succeeded."""
         return self.status.startswith(b"OK")
+
+    def number(self, name: bytes) -> int:
+        """Return the number that follows a name in the untagged lines: ``[UIDVALIDITY 4711]``."""
+        for line in self.untagged:
+            if match := re.search(rb"\b%b (\d+)" % name, line):
+                return int(match[1])
+        raise ConnectionError(f"the IMAP server did not say {name.decode()}")
 
 
 class ImapClient:
@@ -64,6 +76,15 @@ class ImapClient:
         self._say(b"%b SUBMIT {%d+}\r\n%b\r\n" % (tag, len(draft), draft))
         return self._answer(tag)
 
+    def append(self, mailbox: bytes, flags: bytes, message: bytes) -> Answer:
+        """File a message without waiting for ``+``."""
+        tag = self._next_tag()
+        start = b"%b APPEND %b (%b) {%d+}" % (tag, mailbox, flags, len(message))
+        self._watch("C", start)
+        self._watch("C", _size_of(message))
+        self.link.send(b"%b\r\n%b\r\n" % (start, message))
+        return self._answer(tag)
+
     def _next_tag(self) -> bytes:
         self._number += 1
         return b"A%03d" % self._number
@@ -78,10 +99,23 @@ class ImapClient:
         self._watch("S", line)
         return line
 
+    def _hear_literal(self, size: int) -> bytes:
+        octets = self.link.read(size)
+        self._watch("S", _size_of(octets))
+        return octets
+
     def _answer(self, tag: bytes, line: bytes | None = None) -> Answer:
-        untagged = []
+        untagged: list[bytes] = []
+        literals: list[bytes] = []
         line = self._hear() if line is None else line
         while not line.startswith(tag + b" "):
             untagged.append(line)
+            if announced := LITERAL.search(line):
+                literals.append(self._hear_literal(int(announced[1])))
             line = self._hear()
-        return Answer(untagged, line)
+        return Answer(untagged, literals, line)
+
+
+def _size_of(octets: bytes) -> bytes:
+    """Return what is shown instead of a literal."""
+    return f"({len(octets):,} octets)".encode()

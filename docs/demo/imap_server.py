@@ -1,4 +1,4 @@
-"""The demo's IMAP server, a process of its own: pymap with its demo mailbox in memory.
+"""The demo's IMAP server, a process of its own: pymap with its demo mailbox in memory, which all connections share.
 
 It listens on a loopback port that the kernel chooses and says which on standard error, in the words of the proxy:
 ``listening address=127.0.0.1:40001``. (pymap's own command would be told a port, which somebody else might take
@@ -13,6 +13,7 @@ from argparse import Namespace
 from proxyprotocol.reader import ProxyProtocolReader
 from pymap.backend.dict import DictBackend
 from pymap.imap import IMAPServer
+from pymap_corrected import correct_pymap
 
 HOST_NAME = "imap.example.com"
 
@@ -35,4 +36,5 @@ async def serve(user: str, password: str) -> None:
 
 
 if __name__ == "__main__":
+    correct_pymap()
     asyncio.run(serve(user=sys.argv[1], password=sys.argv[2]))

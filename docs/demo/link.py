@@ -36,7 +36,7 @@ class Cost(NamedTuple):
 
 
 class Link:
-    """An open connection, read by lines.
+    """An open connection, read by lines and, where a line says how many octets follow, by octets.
 
     A round trip is counted whenever the client has sent something and reads next. Connecting is one (SYN, SYN-ACK); a
     greeting is the answer to the ACK that ends it, and so another.
@@ -61,6 +61,14 @@ class Link:
             self._unread += self._receive()
         line, _, self._unread = self._unread.partition(b"\r\n")
         return bytes(line)
+
+    def read(self, count: int) -> bytes:
+        """Return the next octets, whatever they are."""
+        while len(self._unread) < count:
+            self._unread += self._receive()
+        octets = bytes(self._unread[:count])
+        del self._unread[:count]
+        return octets
 
     def _receive(self) -> bytes:
         try:

@@ -32,8 +32,12 @@ class Report:
 
     def row(self, *cells: object) -> None:
         """Show a row of a table: a wide first column, then narrow ones for figures."""
-        first, *others = cells
-        print(f"{MARGIN}{first!s:<36}" + "".join(f"{cell!s:>13}" for cell in others))
+        first, *others = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells]
+        print(f"{MARGIN}{first:<37}" + "".join(f"{cell:>13}" for cell in others))
+
+    def heading(self, text: str) -> None:
+        """Say what the rows that follow are about."""
+        print(f"\n{MARGIN}{text}")
 
     def check(self, claim: str, holds: bool) -> None:
         """Say that a claim holds, or that it does not, which makes the demo fail."""

@@ -28,6 +28,7 @@ smtp-server = {smtp}
 
 [submit]
 mail-domain = example.com
+sent-mailbox = Sent
 """
 
 

@@ -4,8 +4,9 @@ What is checked must be what is sent. CRLF, a lone CR and a lone LF each are one
 before anything is read (RFC 5321, 2.3.8), so that no reader behind us can see a line where we saw none (SMTP
 smuggling, CVE-2023-51764; a From hidden behind a bare CR).
 
-A draft may be a mapped file of 50 MB: no function here copies it, or loops in Python over its octets or lines. A
-`re.Match` holds its subject, and a mapping that is held cannot be closed: matches never leave this module.
+A draft may be a mapped file of 50 MB: no function here copies it, loops in Python over its octets or lines, or leaves
+more than some windows of it in memory. A `re.Match` holds its subject, and a mapping that is held cannot be closed:
+matches never leave this module.
 """
 
 import mmap
@@ -21,7 +22,8 @@ Octets = bytes | mmap.mmap
 # Pieces in which a draft is searched and sent.
 BLOCK = 64 * 1024
 
-# The regular expression engine lets no other thread run before it returns: this much is searched at a time.
+# The regular expression engine lets no other thread run before it returns: this much is searched at a time. Of a
+# mapped file some such windows stay in memory; each begins at a page.
 _WINDOW = 1024 * 1024
 
 # RFC 5321, 4.5.3.1.6: a line has at most 1000 octets, CRLF included.
@@ -48,6 +50,13 @@ class LineEnds:
         self._inside_line = bool(chunk) and not chunk.endswith(b"\n")
         return _with_crlf(chunk)
 
+    def flush(self) -> bytes:
+        """Return what was held; an unfinished last line stays one."""
+        if not self._held_cr:
+            return b""
+        self._held_cr = self._inside_line = False
+        return b"\r\n"
+
     def finish(self) -> bytes:
         """Return what was held; an unfinished last line ends here."""
         if not (self._held_cr or self._inside_line):
@@ -65,7 +74,23 @@ def _with_crlf(chunk: bytes) -> bytes:
 def blocks(octets: Octets, start: int, end: int) -> Iterator[bytes]:
     """Yield the octets from ``start`` to ``end`` in pieces of bounded size."""
     for position in range(start, end, BLOCK):
-        yield octets[position : min(position + BLOCK, end)]
+        yield block_at(octets, position, end)
+
+
+def block_at(octets: Octets, start: int, end: int) -> bytes:
+    """Return the octets from ``start`` on, a block of them or up to ``end``."""
+    behind = min(start + BLOCK, end)
+    block = octets[start:behind]
+    _let_go(octets, start, behind)
+    return block
+
+
+def _let_go(octets: Octets, start: int, end: int) -> None:
+    """Drop from memory what of a mapped file was passed, once a window is; it is there to be read again."""
+    window = end // _WINDOW * _WINDOW
+    if start < window and isinstance(octets, mmap.mmap):
+        first = max(start // _WINDOW * _WINDOW - _WINDOW, 0)
+        octets.madvise(mmap.MADV_DONTNEED, first, window - first)
 
 
 def is_ascii(octets: Octets, start: int, end: int) -> bool:
@@ -80,16 +105,20 @@ def has_long_line(octets: Octets, start: int, end: int) -> bool:
         line_end = octets.rfind(b"\n", position, min(position + MAX_LINE + 2, end))
         if line_end < 0:
             return True
+        _let_go(octets, position, line_end)
         position = line_end + 1
     return False
 
 
 def contains(octets: Octets, word: bytes) -> bool:
     """Tell whether the (lower-case) word occurs, in either case."""
-    overlap = len(word) - 1
-    return any(
-        word in octets[position : position + BLOCK + overlap].lower() for position in range(0, len(octets), BLOCK)
-    )
+    held = b""
+    for block in blocks(octets, 0, len(octets)):
+        searched = held + block.lower()
+        if word in searched:
+            return True
+        held = searched[-(len(word) - 1) :]
+    return False
 
 
 def find_spans(
@@ -110,3 +139,4 @@ def _found(pattern: re.Pattern[bytes], octets: Octets, start: int, end: int) -> 
             if found.start() >= behind:
                 break
             yield found
+        _let_go(octets, window, behind)

@@ -55,6 +55,8 @@ class Part:
     is_readable: bool  # has a header that says what follows it
     is_whole: bool  # is a message itself, not a part of one
     parts: tuple["Part", ...] = ()
+    boundaries: tuple[tuple[int, int], ...] = ()  # of a multipart: where its boundary stands in its body
+    is_closed: bool = False  # a multipart whose last boundary says so
 
     @property
     def is_multipart(self) -> bool:
@@ -87,6 +89,11 @@ class Part:
 def read_parts(header: Header, octets: Octets) -> Part:
     """Return the tree of a message whose header was read already."""
     return _Reader(octets).message(header, header.end, len(octets), MAX_DEPTH)
+
+
+def read_entity(fields: Sequence[Field], octets: Octets, start: int, end: int) -> Part:
+    """Return the tree of a part whose fields stand elsewhere; its body begins a line of the octets."""
+    return _Reader(octets).entity(Header(tuple(fields), start, start), end)
 
 
 def read_content_type(text: str, default: str) -> ContentType:
@@ -135,13 +142,16 @@ class _Reader:
     def message(self, header: Header, start: int, end: int, depth: int) -> Part:
         return replace(self._part(header, start, end, "text/plain", depth), is_whole=True)
 
+    def entity(self, header: Header, end: int) -> Part:
+        return self._part(header, header.end, end, "text/plain", MAX_DEPTH)
+
     def _part(self, header: Header, start: int, end: int, default: str, depth: int) -> Part:
         self._count(depth)
         stated = named(header.fields, "content-type")
         content_type = read_content_type(stated[0].text if stated else "", default)
         part = Part(header.fields, start, header.body, end, content_type, is_readable=True, is_whole=False)
         if part.is_multipart:
-            return replace(part, parts=self._multipart(part, depth - 1))
+            return self._multipart(part, depth - 1)
         if part.is_message and part.encoding in UNENCODED:
             return replace(part, parts=(self._attached(part, depth - 1),))
         return part
@@ -151,13 +161,20 @@ class _Reader:
         if depth == 0 or self._parts > MAX_PARTS:
             raise SubmissionRefused("5.6.0 too many parts in the message")
 
-    def _multipart(self, part: Part, depth: int) -> tuple[Part, ...]:
+    def _multipart(self, part: Part, depth: int) -> Part:
         default = "message/rfc822" if part.content_type.kind == "multipart/digest" else "text/plain"
+        boundary = part.content_type.parameters.get("boundary", "").encode("utf-8", "surrogateescape")
+        lines = self._delimiters(boundary, part) if boundary else []
         found: list[Part] = []
-        for start, end in self._ranges(part):
+        for start, end in _ranges(lines, part.end):
             header = self._header(start, end)
             found.append(self._part(header, start, end, default, depth) if header else _unreadable(start, end))
-        return tuple(found)
+        return replace(
+            part,
+            parts=tuple(found),
+            boundaries=tuple((start + 3, start + 3 + len(boundary)) for start, _, _ in lines),
+            is_closed=any(closing for _, _, closing in lines),
+        )
 
     def _attached(self, part: Part, depth: int) -> Part:
         header = self._header(part.body, part.end)
@@ -169,25 +186,26 @@ class _Reader:
         except SubmissionRefused:
             return None
 
-    def _ranges(self, part: Part) -> list[tuple[int, int]]:
-        """Return where the parts stand; the CRLF before a boundary is the boundary's.
+    def _delimiters(self, boundary: bytes, part: Part) -> list[tuple[int, int, bool]]:
+        """Return start, end, and whether it is the last, of each delimiter line.
 
         delimiter         := CRLF "--" boundary
         close-delimiter   := delimiter "--"
         transport-padding := *LWSP-char
         """
-        boundary = part.content_type.parameters.get("boundary", "").encode("utf-8", "surrogateescape")
-        if not boundary:
-            return []
         delimiter = re.compile(rb"\n--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
         lines = find_spans(delimiter, self._octets, max(part.body - 1, 0), part.end, MAX_PARTS + 1)
-        ranges: list[tuple[int, int]] = []
-        for (_, line_end, closing), (following, _, _) in pairwise([*lines, (part.end + 1, part.end, True)]):
-            if closing:
-                break
-            start = min(line_end + 2, part.end)
-            ranges.append((start, max(following - 1, start)))
-        return ranges
+        last = next((index for index, (_, _, closing) in enumerate(lines, 1) if closing), len(lines))
+        return lines[:last]
+
+
+def _ranges(lines: Sequence[tuple[int, int, bool]], end: int) -> Iterator[tuple[int, int]]:
+    """Yield where the parts between delimiter lines stand; the CRLF before a boundary is the boundary's."""
+    for (_, line_end, closing), (following, _, _) in pairwise([*lines, (end + 1, end, True)]):
+        if closing:
+            return
+        start = min(line_end + 2, end)
+        yield start, max(following - 1, start)
 
 
 def _unreadable(start: int, end: int) -> Part:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from imapproxy.message.draft import BLOCK, Octets, blocks
+from imapproxy.message.draft import Octets, block_at, blocks
 
 
 class Segment(Protocol):
@@ -165,7 +165,7 @@ def _line_blocks(octets: Octets, start: int, end: int) -> Iterator[tuple[bytes, 
     """Yield blocks of whole lines, and True; of a line that is longer than a block, pieces, and False."""
     position = start
     while position < end:
-        block = octets[position : min(position + BLOCK, end)]
+        block = block_at(octets, position, end)
         is_last = position + len(block) == end
         lines = block if is_last else block[: block.rfind(b"\n") + 1]
         piece = lines or block.removesuffix(b"\r")

@@ -16,14 +16,19 @@ class Site:
     max_recipients: int
     host_name: str  # in Received and Message-ID
     received_client_address: bool
+    references: bool  # whether what a draft refers to is included
+    max_composed_size: int  # octets of a message with what it refers to
+    sent_mailbox: str  # where the Sent copy goes: a mailbox's name, "auto", or "" for nowhere
+    server_names: frozenset[str]  # in lower case: what the IMAP server is called in a URL
 
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Who submits: the user who logged in, and from where."""
+    """Who submits: the user who logged in, from where, and at which of our addresses."""
 
     user: str
     client_address: str | None
+    local_address: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ included; our own texts begin with an RFC 3463 code.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import Address
+from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
 from imapproxy.net.sasl import exchange
 from imapproxy.net.smtp import WAITING_INTERVAL, BoundedSMTP, Reply, SmtpError, dot_stuffed
@@ -39,26 +40,10 @@ class SmtpServer:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message that the server took for all: its reply to the final dot, octets sent, number of recipients."""
+    """A message that the server took for all: its reply to the final dot, and what it was sent."""
 
     reply: str
-    size: int
-    recipients: int
-
-
-class Rendering(Protocol):
-    """A message as this server can take it (``message.message.Rendering``)."""
-
-    @property
-    def size(self) -> int:
-        """Octets, before dot-stuffing."""
-
-    @property
-    def smtputf8(self) -> bool:
-        """Whether it is an internationalized message (RFC 6531)."""
-
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """Yield the octets: CRLF lines, the last one ended."""
+    rendering: Rendering
 
 
 class Deliverable(Protocol):
@@ -84,6 +69,8 @@ def deliver(
     interval: float = WAITING_INTERVAL,
 ) -> Accepted:
     """Hand the message over for all of its recipients, or raise SubmissionRefused.
+
+    What else the message's chunks raise passes, with the connection closed before the final dot.
 
     ``waiting`` is called each ``interval`` seconds that the server keeps us waiting; what it raises ends it all.
     """
@@ -151,7 +138,7 @@ def _transact(smtp: BoundedSMTP, message: Deliverable) -> Accepted:
         smtp.command_encoding = "utf-8"
     _require(smtp.ask(f"MAIL FROM:<{message.sender.smtp}>{_mail_parameters(smtp, rendering)}"))
     _name_recipients(smtp, message.recipients)
-    return Accepted(_send(smtp, rendering), rendering.size, len(message.recipients))
+    return Accepted(_send(smtp, rendering), rendering)
 
 
 def _extensions(smtp: BoundedSMTP) -> Extensions:

@@ -16,14 +16,22 @@ from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
 from imapproxy.message.message import Site
 from imapproxy.net.deliver import SmtpServer
+from imapproxy.net.mailboxes import ImapServer
 from imapproxy.net.relay import Patience
 from imapproxy.net.server import STACK_SIZE, Listener, SessionThreads, clients_allowed
 from imapproxy.net.session import Service
-from imapproxy.protocol.capability import is_reusable, is_transparent
+from imapproxy.protocol.capability import (
+    CAN_SUBMIT,
+    CAN_SUBMIT_SENT,
+    CAN_SUBMIT_URL,
+    is_reusable,
+    is_transparent,
+)
 
 # Submissions that run when the program is told to stop have so long to finish, in seconds.
 STOP_PATIENCE = 30
-# Submissions that speak to the SMTP server at once; a Postfix takes 50 connections from one address.
+# Submissions that speak to the SMTP server, and on side connections to the IMAP server, at once; a Postfix takes 50
+# connections from one address.
 RUNNING_SUBMISSIONS = 40
 
 # Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str] (RFC 5321 4.1.2)
@@ -70,19 +78,12 @@ def _listening(
 def service_of(config: Config, host: str, stop_fd: int) -> Service:
     """Return what sessions need of a configuration; ``host`` is this machine's name."""
     return Service(
-        imap_host=config.imap_server.host,
-        imap_port=config.imap_server.port,
+        imap=ImapServer(config.imap_server.host, config.imap_server.port),
         may_offer=is_transparent if config.auth_mechanisms == "all" else is_reusable,
+        announced=_announced(config),
         patience=Patience(config.login_timeout, config.idle_timeout),
         max_message_size=config.max_message_size,
-        site=Site(
-            mail_domains=config.mail_domain,
-            from_policy=config.from_policy,
-            identities=config.identities,
-            max_recipients=config.max_recipients,
-            host_name=host,
-            received_client_address=config.received_client_address,
-        ),
+        site=_site(config, host),
         smtp=SmtpServer(
             host=config.smtp_server.host,
             port=config.smtp_server.port,
@@ -95,6 +96,28 @@ def service_of(config: Config, host: str, stop_fd: int) -> Service:
         running_submissions=threading.BoundedSemaphore(RUNNING_SUBMISSIONS),
         stop_fd=stop_fd,
     )
+
+
+def _site(config: Config, host: str) -> Site:
+    names = config.server_names or (host,)
+    return Site(
+        mail_domains=config.mail_domain,
+        from_policy=config.from_policy,
+        identities=config.identities,
+        max_recipients=config.max_recipients,
+        host_name=host,
+        received_client_address=config.received_client_address,
+        references=config.references,
+        max_composed_size=config.max_composed_size,
+        sent_mailbox=config.sent_mailbox,
+        server_names=frozenset(name.lower().removesuffix(".") for name in (*names, config.imap_server.host)),
+    )
+
+
+def _announced(config: Config) -> tuple[bytes, ...]:
+    """Return the capabilities that a client sees beside those of the IMAP server."""
+    announced = {CAN_SUBMIT: True, CAN_SUBMIT_URL: config.references, CAN_SUBMIT_SENT: bool(config.sent_mailbox)}
+    return tuple(capability for capability, holds in announced.items() if holds)
 
 
 def host_name(mail_domain: str) -> str:

@@ -104,9 +104,8 @@ class Listener(socketserver.ThreadingTCPServer):
             self.address_family = family
             # The base class calls server_bind() and server_activate(), and closes the socket when one fails.
             super().__init__(address, socketserver.BaseRequestHandler)  # type: ignore[arg-type]
-        except (OSError, UnicodeError) as failure:  # UnicodeError: a name that the resolver cannot even be asked for
-            reason = failure.strerror if isinstance(failure, OSError) else None
-            raise ConfigError(f"listen: cannot listen on {host}:{port}: {reason or failure}") from failure
+        except OSError as failure:
+            raise ConfigError(f"listen: cannot listen on {host}:{port}: {failure.strerror or failure}") from failure
 
     def server_bind(self) -> None:
         """Bind; an IPv6 address takes no IPv4 clients, so that 0.0.0.0 can be listened on beside ::."""

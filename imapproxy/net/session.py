@@ -12,6 +12,7 @@ from imapproxy.logs import LOGGER, record
 from imapproxy.message.message import Message, Site, Stamp, Submitter
 from imapproxy.net.connection import Connection
 from imapproxy.net.deliver import Accepted, SmtpServer, deliver
+from imapproxy.net.mailboxes import ImapServer, Mailboxes
 from imapproxy.net.relay import Patience, Relay
 from imapproxy.net.spool import Spool
 from imapproxy.net.upstream import connect_upstream
@@ -30,13 +31,14 @@ WAITING_INTERVAL = 20
 class Service:
     """What all sessions share.
 
-    ``running_submissions`` bounds how many speak to the SMTP server at once: each costs descriptors, and a Postfix
-    takes 50 connections from one address. ``stop_fd`` becomes readable when the program stops.
+    ``announced`` are the capabilities of the proxy's own. ``running_submissions`` bounds how many submissions speak to
+    the SMTP server and on side connections to the IMAP server at once: each costs descriptors, and a Postfix takes 50
+    connections from one address. ``stop_fd`` becomes readable when the program stops.
     """
 
-    imap_host: str
-    imap_port: int
+    imap: ImapServer
     may_offer: Policy
+    announced: tuple[bytes, ...]
     patience: Patience
     max_message_size: int
     site: Site
@@ -53,7 +55,7 @@ class Session:
     def __init__(self, stream: socket.socket, upstream: socket.socket, address: str, service: Service) -> None:
         self._address = address
         self._service = service
-        self._dialogue = Dialogue(service.max_message_size, service.may_offer)
+        self._dialogue = Dialogue(service.max_message_size, service.may_offer, service.announced)
         self._relay = Relay(
             Connection(stream), Connection(upstream), self._dialogue, self._handle, service.patience, service.stop_fd
         )
@@ -143,6 +145,12 @@ class Session:
             return self._dialogue.not_submitted(failure)
         finally:
             self._drop_draft()
+        self._log_submission(submitted)
+        reason = submitted.sent_failure
+        return self._dialogue.submitted(f"no copy in Sent ({reason})" if reason else "")
+
+    def _log_submission(self, submitted: Submitted) -> None:
+        filed = "failed" if submitted.sent_failure else "filed"
         LOGGER.info(
             record(
                 "submission",
@@ -151,28 +159,41 @@ class Session:
                 message_id=submitted.message_id,
                 size=submitted.size,
                 recipients=submitted.recipients,
+                references=submitted.references,
+                sent=filed if self._service.site.sent_mailbox else None,
                 reply=submitted.reply,
             )
         )
-        return self._dialogue.submitted()
+        if submitted.sent_failure:
+            LOGGER.warning(
+                record(
+                    "sent-copy-failed",
+                    user=self._user,
+                    client=self._address,
+                    message_id=submitted.message_id,
+                    reason=submitted.sent_failure,
+                )
+            )
 
     def _submitted(self, user: Credentials) -> Submitted:
         if self._draft_failure is not None:
             raise self._draft_failure
         if self._draft is None:
             raise ClientError("The message is empty")
-        submitter = Submitter(user.user, self._address)
+        service = self._service
+        submitter = Submitter(user.user, self._address, self._relay.client.socket.getsockname()[0])
         stamp = Stamp(datetime.now().astimezone(), secrets.token_hex(12))
 
         def deliver_for_user(message: Message) -> Accepted:
-            return deliver(message, self._service.smtp, user, self._still_submitting)
+            return deliver(message, service.smtp, user, self._still_submitting)
 
-        while not self._service.running_submissions.acquire(timeout=WAITING_INTERVAL):
+        while not service.running_submissions.acquire(timeout=WAITING_INTERVAL):
             self._still_submitting()
         try:
-            return submit(self._draft.content(), self._service.site, submitter, stamp, deliver_for_user)
+            with Mailboxes(service.imap, user, service.site.max_composed_size, self._still_submitting) as mailboxes:
+                return submit(self._draft.content(), service.site, submitter, stamp, mailboxes, deliver_for_user)
         finally:
-            self._service.running_submissions.release()
+            service.running_submissions.release()
 
     def _still_submitting(self) -> None:
         client = self._relay.client
@@ -188,7 +209,7 @@ def serve(stream: socket.socket, address: str, service: Service) -> None:
     """Serve one client on ``stream`` until the session is over; both its sockets are closed then."""
     with stream:
         try:
-            upstream = connect_upstream(service.imap_host, service.imap_port)
+            upstream = connect_upstream(service.imap.host, service.imap.port)
         except UpstreamError as failure:
             LOGGER.warning(record("upstream-unreachable", client=address, reason=str(failure)))
             turn_away(stream, "[UNAVAILABLE] The mail server is not reachable; try again later")

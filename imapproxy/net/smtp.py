@@ -1,29 +1,24 @@
 """An SMTP connection that cannot hang, be flooded, or be made to say more than one line at a time (RFC 5321).
 
 ``smtplib`` as it comes blocks in one piece, reads replies without end and asks the DNS for our own name. Here each
-step has its time, each reply its bounds, and ``waiting`` is called while the server keeps us waiting. The only name
-that is ever looked up is the server's.
+step has its time, each reply its bounds, and ``waiting`` is called while the server keeps us waiting (``patient``).
 """
 
-import math
-import os
 import re
-import select
 import smtplib
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from imapproxy.errors import SubmissionRefused
+from imapproxy.net.patient import WAITING_INTERVAL, Lost, Overlong, PatientStream, PeerFailure, Silent
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_T = TypeVar("_T")
+__all__ = ["WAITING_INTERVAL", "BoundedSMTP", "Reply", "SmtpError", "dot_stuffed"]
 
-WAITING_INTERVAL = 20.0  # seconds between two calls of ``waiting``; phones retry what stays silent for longer
 FAREWELL_PATIENCE = 1.0  # seconds for the answers to RSET and QUIT, which change nothing any more
 MAX_REPLY_LINES = 128  # EHLO's, the longest reply there is, has a line an extension
 MAX_REPLY_LINE = 12_288  # octets; a SASL challenge may be so long (RFC 4954 section 4), other lines have 512
@@ -32,6 +27,8 @@ MAX_REPLY_TEXT = 1000  # characters of a reply that are passed on
 NOT_RESPONDING = "4.4.1 mail server not responding"
 LOST = "4.4.2 connection to the mail server lost"
 GARBLED = "4.5.0 mail server does not speak SMTP"
+
+_TOLD_AS: dict[type[PeerFailure], str] = {Silent: NOT_RESPONDING, Lost: LOST, Overlong: GARBLED}
 
 # Reply-line = Reply-code [ ( "-" / SP ) [ textstring ] ] CRLF    ; RFC 5321 4.2
 # Reply-code = %x32-35 %x30-35 %x30-39
@@ -72,26 +69,24 @@ class BoundedSMTP(smtplib.SMTP):
 
     def __init__(self, host_name: str, timeout: float, waiting: Callable[[], None], interval: float) -> None:
         super().__init__(local_hostname=host_name, timeout=timeout)
-        self._waiting = waiting
-        self._interval = interval
-        self._waiting_due = monotonic() + interval
-        self._input = bytearray()
+        self._stream = PatientStream(waiting, interval)
 
     def connect(self, host: str = "localhost", port: int = 0, source_address: object = None) -> tuple[int, bytes]:
         """Connect to the first of the host's addresses that can be reached, and return the greeting."""
         try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise SmtpError(NOT_RESPONDING) from error
-        if not any(self._reaches(family, address) for family, _, _, _, address in addresses):
-            raise SmtpError(NOT_RESPONDING)
+            self._stream.connect(host, port, self.timeout)
+        except PeerFailure as failure:
+            raise self._failure(NOT_RESPONDING) from failure
         return self.getreply()
 
     def send(self, s: "ReadableBuffer | str") -> None:
         """Send octets, or text in ``command_encoding``; each piece that the server takes is progress."""
-        rest = memoryview(self._encoded(s) if isinstance(s, str) else s)
-        while rest:
-            rest = rest[self._sent(rest) :]
+        try:
+            self._stream.send(self._encoded(s) if isinstance(s, str) else s, self.timeout)
+        except Lost as failure:
+            raise self._last_words() from failure
+        except PeerFailure as failure:
+            raise self._failure(NOT_RESPONDING) from failure
 
     def putcmd(self, cmd: str, args: str = "") -> None:
         """Send a command, which is one line whatever it was made of."""
@@ -126,27 +121,15 @@ class BoundedSMTP(smtplib.SMTP):
 
     def farewell(self, command: str) -> None:
         """Send a command whose answer changes nothing, nor does its failure; too short a wait to be told of."""
-        self._waiting_due = math.inf
+        self._stream.hush()
         self.timeout = min(self.timeout, FAREWELL_PATIENCE)
         with suppress(SmtpError):
             self.docmd(command)
 
-    def _reaches(self, family: int, address: tuple[object, ...]) -> bool:
-        """Whether a connection to this address comes about; it is then ours."""
-        try:
-            self.sock = connection = socket.socket(family, socket.SOCK_STREAM)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            connection.setblocking(False)
-            with suppress(BlockingIOError):
-                connection.connect(address)
-        except OSError:
-            self.close()
-            return False
-        try:
-            self._patiently(_await_connection, monotonic() + self.timeout, lambda: self._failure(NOT_RESPONDING))
-        except SmtpError:
-            return False
-        return True
+    def close(self) -> None:
+        """Close the connection, without a word."""
+        self._stream.close()
+        super().close()
 
     def _encoded(self, text: str) -> bytes:
         try:
@@ -154,50 +137,12 @@ class BoundedSMTP(smtplib.SMTP):
         except UnicodeEncodeError as error:
             raise SubmissionRefused("5.6.7 non-ASCII address; the mail server takes none") from error
 
-    def _sent(self, octets: memoryview) -> int:
-        """Return how many of the octets the server took at once."""
-        return self._patiently(lambda connection: connection.send(octets), monotonic() + self.timeout, self._last_words)
-
     def _line(self, deadline: float) -> bytes:
         """Return the next line with its end."""
-        while (end := self._input.find(b"\n") + 1) == 0:
-            if len(self._input) > MAX_REPLY_LINE:
-                raise self._failure(GARBLED)
-            self._input += self._received(deadline)
-        line = bytes(self._input[:end])
-        del self._input[:end]
-        return line
-
-    def _received(self, deadline: float) -> bytes:
-        octets = self._patiently(lambda connection: connection.recv(4096), deadline, lambda: self._failure(LOST))
-        if not octets:
-            raise self._failure(LOST)
-        return octets
-
-    def _patiently(
-        self, operation: Callable[[socket.socket], _T], deadline: float, failure: Callable[[], SmtpError]
-    ) -> _T:
-        """Return what ``operation`` does, trying again each time it runs into the socket's timeout.
-
-        The time since the last call of ``waiting`` is kept from one operation to the next: many short waits are a
-        long one too. What ``waiting`` raises is no failure of the connection, and passes.
-        """
-        while True:
-            if self.sock is None:
-                raise SmtpError(LOST)
-            now = monotonic()
-            if now >= self._waiting_due:
-                self._waiting()
-                self._waiting_due = now + self._interval
-            if now >= deadline:
-                raise self._failure(NOT_RESPONDING)
-            self.sock.settimeout(min(deadline, self._waiting_due) - now)
-            try:
-                return operation(self.sock)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                raise failure() from error
+        try:
+            return self._stream.line(MAX_REPLY_LINE, deadline)
+        except PeerFailure as failure:
+            raise self._failure(_TOLD_AS[type(failure)]) from failure
 
     def _last_words(self) -> SmtpError:
         """Return why the server stopped reading: what it said before it went, such as 421, if it said anything."""
@@ -223,14 +168,3 @@ def dot_stuffed(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
             yield b"."
         yield octets.replace(b"\n.", b"\n..")
         at_line_start = octets.endswith(b"\n")
-
-
-def _await_connection(connection: socket.socket) -> None:
-    """Return once the connection stands; TimeoutError while it does not within the socket's timeout."""
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    if not poll.poll(math.ceil((connection.gettimeout() or 0) * 1000)):
-        raise TimeoutError
-    if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        # Not OSError, which would make a TimeoutError, and another attempt, of ETIMEDOUT.
-        raise ConnectionError(error, os.strerror(error))

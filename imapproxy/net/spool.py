@@ -1,31 +1,36 @@
-"""Where a draft lies while it comes in: a small one in memory, a larger one in a file that has no name."""
+"""Where text lies while it is needed as a whole: a little in memory, more of it in a file that has no name.
+
+A file is unlinked as soon as it is made: whatever becomes of the process, nothing of a draft stays behind. A disk that
+is full raises ``SubmissionRefused``.
+"""
 
 import mmap
+from collections.abc import Iterable
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import ClientError, SubmissionRefused
 from imapproxy.message.draft import LineEnds, Octets
+from imapproxy.message.inclusion import Span
 
 MEMORY_LIMIT = 1 << 20  # octets of a draft that are held in memory: text is seldom more, attachments are
 
 _NO_ROOM = "4.3.1 no room for the message; try again later"
+_TOO_LARGE = "5.3.4 message too large"
+_NUL = "5.6.0 NUL in what is referred to"
 
 
 class Spool:
     """A draft on its way in: written in chunks of any size, its line ends made CRLF, then read as a whole.
 
-    The file of a draft over ``MEMORY_LIMIT`` is unlinked as soon as it is made: whatever becomes of the process,
-    nothing of the draft stays behind. Raises ``ClientError`` for a draft that is no text (``LineEnds``) and
-    ``SubmissionRefused`` when the disk is full.
+    Raises ``ClientError`` for a draft that is no text (``LineEnds``).
     """
 
     def __init__(self) -> None:
         self.received = 0  # octets as they came, before their line ends were touched
         self._line_ends = LineEnds()
-        self._file = SpooledTemporaryFile(max_size=MEMORY_LIMIT)  # noqa: SIM115 - close() closes it
-        self._map: mmap.mmap | None = None
+        self._store = _Store()
 
     def __enter__(self) -> "Spool":
         return self
@@ -38,34 +43,85 @@ class Spool:
     def write(self, octets: bytes | bytearray | memoryview) -> None:
         """Take the next octets of the draft."""
         self.received += len(octets)
-        self._store(self._line_ends.feed(octets))
+        self._store.write(self._line_ends.feed(octets))
 
     def content(self) -> Octets:
         """Return the whole draft, once it is written: octets in memory, or the file mapped for reading."""
-        self._store(self._line_ends.finish())
-        try:
-            return self._read()
-        except OSError as error:
-            raise SubmissionRefused(_NO_ROOM) from error
+        self._store.write(self._line_ends.finish())
+        return self._store.content()
 
     def close(self) -> None:
         """Give memory and file back; a message that still holds a piece of the map keeps the map alive."""
-        with suppress(OSError):  # a full disk's last word: what was written goes anyway
-            self._file.close()
-        if self._map is not None:
-            with suppress(BufferError):
-                self._map.close()
+        self._store.close()
 
-    def _store(self, octets: bytes) -> None:
+
+class Keep:
+    """Texts one after the other, ``most`` octets together; of each only the line ends change, to CRLF."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._store = _Store()
+
+    def spans(self, texts: Iterable[Iterable[bytes]]) -> list[Span]:
+        """Take all the texts there will be, each in chunks of any size, and return where each lies."""
+        ranges = [self._added(text) for text in texts]
+        content = self._store.content()
+        return [Span(content, start, end) for start, end in ranges]
+
+    def close(self) -> None:
+        """Give memory and file back; a message that still holds a piece of the map keeps the map alive."""
+        self._store.close()
+
+    def _added(self, text: Iterable[bytes]) -> tuple[int, int]:
+        start = self._store.size
+        line_ends = LineEnds()
         try:
-            self._file.write(octets)
+            for chunk in text:
+                self._write(line_ends.feed(chunk))
+        except ClientError as failure:  # the client did not write it: it has just named it
+            raise SubmissionRefused(_NUL) from failure
+        self._write(line_ends.flush())
+        return start, self._store.size
+
+    def _write(self, octets: bytes) -> None:
+        if self._store.size + len(octets) > self._most:
+            raise SubmissionRefused(_TOO_LARGE)
+        self._store.write(octets)
+
+
+class _Store:
+    """Octets that are written first, and then read."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._file = SpooledTemporaryFile(max_size=MEMORY_LIMIT)  # noqa: SIM115 - close() closes it
+        self._content: Octets | None = None
+
+    def write(self, octets: bytes) -> None:
+        try:
+            self.size += self._file.write(octets)
         except OSError as error:
             raise SubmissionRefused(_NO_ROOM) from error
 
+    def content(self) -> Octets:
+        """Return all that was written, once it is; a map has a descriptor of its own, and the file is closed."""
+        try:
+            self._content = self._read()
+        except OSError as error:
+            raise SubmissionRefused(_NO_ROOM) from error
+        self._file.close()
+        return self._content
+
+    def close(self) -> None:
+        with suppress(OSError):  # a full disk's last word: what was written goes anyway
+            self._file.close()
+        if isinstance(self._content, mmap.mmap):
+            with suppress(BufferError):
+                self._content.close()
+
     def _read(self) -> Octets:
-        if self._file.tell() <= MEMORY_LIMIT:
+        if self.size <= MEMORY_LIMIT:
             self._file.seek(0)
             return self._file.read()
         self._file.flush()
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return self._map
+        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)

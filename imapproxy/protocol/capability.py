@@ -1,9 +1,9 @@
 """Capability lists on their way to the client: what the proxy adds, and what it takes out.
 
-Added is CAN-SUBMIT (draft-royer-lemonade-submit-00, section 4). Taken out is what the proxy could not honour: what
-belongs to the upstream hop alone (STARTTLS, LOGINDISABLED, COMPRESS=), and SASL mechanisms that would make the stream
-opaque or whose credentials could not be used for the user later. All else stays as the server wrote it, order and
-spaces included.
+Added is CAN-SUBMIT (draft-royer-lemonade-submit-00, section 4), and what more the proxy does for a message. Taken out
+is what the proxy could not honour: what belongs to the upstream hop alone (STARTTLS, LOGINDISABLED, COMPRESS=), another
+proxy's CAN-SUBMIT, and SASL mechanisms that would make the stream opaque or whose credentials could not be used for the
+user later. All else stays as the server wrote it, order and spaces included.
 """
 
 import re
@@ -11,6 +11,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 CAN_SUBMIT = b"CAN-SUBMIT"
+# A message may refer to what lies in the user's mailboxes, and is sent with it (RFC 2017, RFC 5092).
+CAN_SUBMIT_URL = b"CAN-SUBMIT=URL"
+# The proxy files a copy of what it sends; a client that did so too would make two.
+CAN_SUBMIT_SENT = b"CAN-SUBMIT=SENT"
 
 # Mechanisms that hand over what the user can be logged in with again, to the SMTP server and on side connections.
 REUSABLE_MECHANISMS = frozenset({b"PLAIN", b"LOGIN", b"XOAUTH2", b"OAUTHBEARER"})
@@ -41,30 +45,16 @@ def is_transparent(mechanism: bytes) -> bool:
     return mechanism not in LAYERED_MECHANISMS and not mechanism.endswith(b"-PLUS")
 
 
-def rewritten(line: bytes, may_offer: Policy) -> tuple[bytes, frozenset[bytes]] | None:
-    """Return a line with its capability list rewritten, and the rewritten list in upper case.
-
-    Return None where the line (a whole response, CRLF included) holds no capability list. ``may_offer`` is told a SASL
-    mechanism in upper case and says whether it may be offered.
-    """
-    match = _RESPONSE.fullmatch(line) or _CODE.fullmatch(line)
-    if match is None:
-        return None
-    items, offered = _rewritten_list(match[2], may_offer)
-    return match[1] + items + match[3], offered
-
-
 # A server has a few lists, one before and one after login, and says them to every client.
 @lru_cache(maxsize=16)
-def _rewritten_list(items: bytes, may_offer: Policy) -> tuple[bytes, frozenset[bytes]]:
-    kept = [item for item in items.split(b" ") if _may_stand(item.upper(), may_offer)]
-    if CAN_SUBMIT not in map(bytes.upper, kept):
-        kept.append(CAN_SUBMIT)
-    return b" ".join(kept), frozenset(map(bytes.upper, filter(None, kept)))
+def _rewritten_list(items: bytes, may_offer: Policy, announced: tuple[bytes, ...]) -> tuple[bytes, frozenset[bytes]]:
+    """Return a capability list as the client is to see it, and what is in it in upper case."""
+    listed = [item for item in items.split(b" ") if _may_stand(item.upper(), may_offer)] + list(announced)
+    return b" ".join(listed), frozenset(map(bytes.upper, filter(None, listed)))
 
 
 def _may_stand(item: bytes, may_offer: Policy) -> bool:
-    if item in {b"STARTTLS", b"LOGINDISABLED"} or item.startswith(b"COMPRESS="):
+    if item in {b"STARTTLS", b"LOGINDISABLED"} or item.partition(b"=")[0] in {b"COMPRESS", CAN_SUBMIT}:
         return False
     return not item.startswith(b"AUTH=") or may_offer(item.removeprefix(b"AUTH="))
 
@@ -72,19 +62,27 @@ def _may_stand(item: bytes, may_offer: Policy) -> bool:
 class Offer:
     """What the client has been offered: the capability list that it saw last."""
 
-    __slots__ = ("_may_offer", "_offered")
+    __slots__ = ("_announced", "_may_offer", "_offered")
 
-    def __init__(self, may_offer: Policy) -> None:
+    def __init__(self, may_offer: Policy, announced: tuple[bytes, ...] = (CAN_SUBMIT,)) -> None:
+        """``may_offer`` is told a SASL mechanism in upper case and says whether it may be offered.
+
+        ``announced`` are the capabilities of the proxy's own, which are added to each list.
+        """
         self._may_offer = may_offer
+        self._announced = announced
         self._offered: frozenset[bytes] | None = None
 
     def rewrite(self, line: bytes) -> bytes:
-        """Return a line of the server's as the client is to see it, and remember the capability list in it."""
-        changed = rewritten(line, self._may_offer)
-        if changed is None:
+        """Return a line of the server's (a whole response) as the client is to see it.
+
+        The capability list in it, if there is one, is remembered.
+        """
+        match = _RESPONSE.fullmatch(line) or _CODE.fullmatch(line)
+        if match is None:
             return line
-        line, self._offered = changed
-        return line
+        items, self._offered = _rewritten_list(match[2], self._may_offer, self._announced)
+        return match[1] + items + match[3]
 
     def forget(self) -> None:
         """Forget the list, which no longer holds (RFC 8437 section 3)."""

@@ -10,7 +10,7 @@ Never here: sockets, clocks, logs, the meaning of any other command.
 from imapproxy.errors import ClientError, SubmissionRefused, UpstreamError
 from imapproxy.protocol import response
 from imapproxy.protocol.action import Action, Close, ToClient
-from imapproxy.protocol.capability import Offer, Policy
+from imapproxy.protocol.capability import CAN_SUBMIT, Offer, Policy
 from imapproxy.protocol.framing import Line, Octets, ResponseFramer
 from imapproxy.protocol.intake import Intake
 from imapproxy.protocol.output import Output
@@ -26,11 +26,14 @@ class Dialogue:
 
     __slots__ = ("_greeted", "_intake", "_offer", "_output", "_responses", "upstream_said_bye")
 
-    def __init__(self, max_draft: int, may_offer: Policy) -> None:
-        """``max_draft`` is in octets; ``may_offer`` says which SASL mechanisms a client may use."""
+    def __init__(self, max_draft: int, may_offer: Policy, announced: tuple[bytes, ...] = (CAN_SUBMIT,)) -> None:
+        """``max_draft`` is in octets; ``may_offer`` says which SASL mechanisms a client may use.
+
+        ``announced`` are the capabilities of the proxy's own.
+        """
         self._responses = ResponseFramer()
         self._output = Output(self._responses)
-        self._offer = Offer(may_offer)
+        self._offer = Offer(may_offer, announced)
         self._intake = Intake(max_draft, self._offer, self._output)
         self._greeted = False
         self.upstream_said_bye = False
@@ -69,9 +72,9 @@ class Dialogue:
         self._intake.resume()
         return self._output.take()
 
-    def submitted(self) -> list[Action]:
-        """Answer the submission under way: all recipients have it."""
-        self._intake.answer(response.submitted(self._intake.submission_tag()))
+    def submitted(self, remark: str = "") -> list[Action]:
+        """Answer the submission under way: all recipients have it; ``remark`` is what did not go well besides."""
+        self._intake.answer(response.submitted(self._intake.submission_tag(), remark))
         return self._output.take()
 
     def not_submitted(self, failure: SubmissionRefused | ClientError) -> list[Action]:

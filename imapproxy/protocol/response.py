@@ -7,7 +7,7 @@ begin with ``[``, which would make it a response code (RFC 9051 section 9, resp-
 
 from imapproxy.errors import ClientError, SubmissionRefused
 
-MAX_TEXT = 500  # octets of a text that came from an SMTP server, which may send any number of lines of 512 (RFC 5321)
+MAX_TEXT = 500  # octets of a text that came from a server: an SMTP server's may have any number of lines of 512
 
 CONTINUE_DRAFT = b"+ Ready for the message\r\n"
 STILL_SUBMITTING = b"* OK Still submitting\r\n"
@@ -28,9 +28,9 @@ def no(tag: bytes, text: str) -> bytes:
     return tag + b" NO " + printable(text) + b"\r\n"
 
 
-def submitted(tag: bytes) -> bytes:
-    """Return the answer to a SUBMIT that reached all its recipients."""
-    return tag + b" OK SUBMIT completed\r\n"
+def submitted(tag: bytes, remark: str = "") -> bytes:
+    """Return the answer to a SUBMIT that reached all its recipients; ``remark`` is what did not go well besides."""
+    return tag + b" OK SUBMIT completed" + (b"; " + printable(remark) if remark else b"") + b"\r\n"
 
 
 def not_submitted(tag: bytes, failure: SubmissionRefused | ClientError) -> bytes:

@@ -68,7 +68,7 @@ def read_until(demo: subprocess.Popen[str], beginning: str) -> list[str]:
 def step(output: str, number: int) -> list[str]:
     """Return one step's lines, without their margin."""
     lines = [line.strip() for line in output.splitlines()]
-    starts = [index for index, line in enumerate(lines) if re.match(r"\d\. ", line)]
+    starts = [index for index, line in enumerate(lines) if re.match(r"\d+\. ", line)]
     return lines[starts[number - 1] : starts[number] if number < len(starts) else None]
 
 
@@ -97,16 +97,39 @@ def test_demo_shows_that_it_works(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_cost_is_that_of_the_conversation_shown(temporary: Path) -> None:
+def costs(output: str, row: str) -> list[list[int]]:
+    """Return what the table says in the rows that begin so: octets sent and received, and round trips."""
+    found = [line.split()[-3:] for line in step(output, 10) if line.startswith(row)]
+    return [[int(figure.replace(",", "")) for figure in figures] for figures in found]
+
+
+def octets(lines: Sequence[str]) -> int:
+    return sum(len(line) + len("\r\n") for line in lines)
+
+
+def test_cost_is_that_of_the_conversations_shown(temporary: Path) -> None:
     output = run_demo(ROOT, temporary).stdout
 
-    def octets(speaker: str) -> int:
-        return sum(len(line.strip()) + len("\r\n") for line in said(step(output, 4), speaker))
-
-    costs = {line.split(",")[0]: [int(word) for word in line.split()[-3:]] for line in step(output, 6)[2:4]}
-    assert costs["SUBMIT"] == [octets("C"), octets("S"), 1]
+    letter, forwarded = step(output, 4), step(output, 7)
+    submit = said(forwarded, "C")[1:-1]  # between two looks at the flags
+    answer = said(forwarded, "S")[2:-2]
+    assert costs(output, "SUBMIT") == [
+        [octets(said(letter, "C")), octets(said(letter, "S")), 1],
+        [octets(submit), octets(answer), 1],
+    ]
     # TCP, greeting, EHLO, MAIL, two RCPT, DATA, the text
-    assert costs["SMTP"][2] == 8
+    assert [figures[2] for figures in costs(output, "SMTP")] == [8, 8]
+
+
+def test_forwarding_by_reference_spares_the_link_the_attachment(temporary: Path) -> None:
+    output = run_demo(ROOT, temporary).stdout
+
+    four_mebibytes_encoded = 4 * 1024 * 1024 * 4 // 3
+    [(_, fetched, _)] = costs(output, "FETCH")
+    assert fetched > four_mebibytes_encoded
+    for sent in (costs(output, "SMTP")[1][0], costs(output, "APPEND")[1][0]):
+        assert sent > four_mebibytes_encoded
+    assert sum(costs(output, "SUBMIT")[1][:2]) < 1024
 
 
 def test_kept_demo_can_be_used_as_it_says(temporary: Path) -> None:
@@ -120,7 +143,7 @@ def test_kept_demo_can_be_used_as_it_says(temporary: Path) -> None:
             arrived = read_until(demo, "Arrived: ")
         demo.send_signal(signal.SIGINT)
 
-        assert arrived[-1] == "Arrived: 3.eml from foobar@example.com to joe@example.net"
+        assert arrived[-1] == "Arrived: 5.eml from foobar@example.com to joe@example.net"
         assert demo.wait(TIMEOUT) == 0
     assert list(temporary.iterdir()) == []
 

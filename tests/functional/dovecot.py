@@ -18,6 +18,9 @@ PROGRAM = "/usr/sbin/dovecot"
 PASSWORD = "secret"  # anybody's: each test has a user of its own, and thus a mailbox that nobody else changes
 # Further passwords: this one SASL PLAIN carries as UTF-8, and LOGIN cannot.
 PASSWORDS = {"zoe": "pässwörd"}
+# The mailbox that has \Sent (RFC 6154), once a user has made it; the name is in modified UTF-7 on the wire.
+SENT = "Verschickte Entwürfe"
+SENT_ON_THE_WIRE = '"Verschickte Entw&APw-rfe"'
 
 # Debian's defaults, but: one user for everything and no chroot (both need root), and no TLS.
 CONFIGURATION = """\
@@ -47,6 +50,12 @@ passdb {{
 userdb {{
   driver = static
   args = uid={account.pw_uid} gid={account.pw_gid} home={directory}/home/%u
+}}
+namespace inbox {{
+  inbox = yes
+  mailbox "{sent}" {{
+    special_use = \\Sent
+  }}
 }}
 service anvil {{
   chroot =
@@ -129,6 +138,7 @@ def write_files(dovecot: Dovecot, owner: pwd.struct_passwd) -> None:
         account=owner,
         group=group,
         password=PASSWORD,
+        sent=SENT,
         port=dovecot.port,
         auth_port=dovecot.auth_port,
     )

@@ -39,7 +39,7 @@ READ_SIZE = 1 << 16
 
 CAPABILITIES = b"IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER"
 GREETING = b"* OK [CAPABILITY %b] fake\r\n" % CAPABILITIES
-REWRITTEN_GREETING = b"* OK [CAPABILITY %b CAN-SUBMIT] fake\r\n" % CAPABILITIES
+REWRITTEN_GREETING = b"* OK [CAPABILITY %b CAN-SUBMIT CAN-SUBMIT=URL] fake\r\n" % CAPABILITIES
 
 
 class Peer:
@@ -147,13 +147,13 @@ def _difference(came: bytes, expected: bytes) -> str:
     return f"from octet {same}: {came[where]!r} instead of {expected[where]!r}"
 
 
-def connect(port: int, receive_buffer: int | None = None) -> Peer:
+def connect(port: int, receive_buffer: int | None = None, address: str = "127.0.0.1") -> Peer:
     """Return a client's end of a new connection; a small ``receive_buffer`` makes it feel how slowly it reads."""
-    stream = socket.socket()
+    stream = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     if receive_buffer is not None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     stream.settimeout(PATIENCE)
-    stream.connect(("127.0.0.1", port))
+    stream.connect((address, port))
     return Peer(stream)
 
 
@@ -173,6 +173,10 @@ class Listener:
     def accept(self) -> Peer:
         """Return the server's end of the next connection."""
         return Peer(self._socket.accept()[0])
+
+    def refuse(self) -> None:
+        """Listen no more: who connects from now on is refused."""
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -268,8 +272,15 @@ class FakeImap(Listener):
         for thread in self._threads:
             thread.join(PATIENCE)
         super().__exit__(kind, error, traceback)
-        if self._failures and error is None:
-            raise self._failures[0]
+        if error is None:
+            self.raise_failures()
+
+    def raise_failures(self) -> None:
+        """Raise what went wrong in a thread since the last call."""
+        with self._lock:
+            failures, self._failures = self._failures, []
+        if failures:
+            raise failures[0]
 
     def _accept(self) -> None:
         while not self._stopping:

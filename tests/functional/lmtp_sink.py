@@ -4,7 +4,7 @@ import queue
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tests.functional.process import PATIENCE
@@ -39,6 +39,12 @@ class LmtpSink(socketserver.ThreadingTCPServer):
     def take(self) -> Arrival:
         """Wait for the next message."""
         return self.arrivals.get(timeout=PATIENCE)
+
+    def forget(self) -> None:
+        """Drop what came and nobody took, as after a test that failed."""
+        with suppress(queue.Empty):
+            while True:
+                self.arrivals.get_nowait()
 
 
 class LmtpSession(socketserver.StreamRequestHandler):

@@ -19,6 +19,7 @@ from tests.functional.process import PATIENCE, await_port, ended, free_ports, pu
 
 MASTER = "/usr/lib/postfix/sbin/master"
 SIZE_LIMIT = 8 * (1 << 20)
+LARGE_SIZE_LIMIT = 100 * (1 << 20)
 
 # Stock but for: no DNS, mail for known users to the sink, everything else refused, the host's files left alone.
 # import_environment: Postfix cleans the environment of its daemons, fakeroot works through it.
@@ -65,7 +66,12 @@ postlog unix-dgram n - n - 1 postlogd
 127.0.0.1:{credulous_port} inet n - n - - smtpd
     -o smtpd_recipient_restrictions=permit_mynetworks,reject
     -o smtpd_reject_unlisted_recipient=no
+127.0.0.1:{large_port} inet n - n - - smtpd
+    -o message_size_limit={large_size_limit}
+    -o cleanup_service_name=large-cleanup
 cleanup unix n - n - 0 cleanup
+large-cleanup unix n - n - 0 cleanup
+    -o message_size_limit={large_size_limit}
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -92,7 +98,7 @@ QUEUES = (
 
 @dataclass(frozen=True)
 class Postfix:
-    """A running server, listening in four ways."""
+    """A running server, listening in five ways."""
 
     directory: Path
     sink: LmtpSink
@@ -100,6 +106,7 @@ class Postfix:
     seven_bit_port: int  # offers neither 8BITMIME nor SMTPUTF8
     auth_port: int  # wants AUTH, users and passwords being Dovecot's
     credulous_port: int  # takes unknown recipients
+    large_port: int  # takes messages of up to ``LARGE_SIZE_LIMIT``
 
     def take(self, recipients: int) -> dict[str, Arrival]:
         """Wait for as many recipients as that to get a message; return what each got."""
@@ -112,7 +119,7 @@ def running_postfix(dovecot_auth_port: int) -> Iterator[Postfix]:
     """Run a Postfix that knows ``USERS`` and asks that Dovecot about passwords."""
     require(MASTER, *(() if is_root() else ("fakeroot",)))
     with public_directory("imapproxy-postfix-") as directory, running_lmtp_sink() as sink:
-        postfix = Postfix(directory, sink, *free_ports(4))
+        postfix = Postfix(directory, sink, *free_ports(5))
         write_files(postfix, dovecot_auth_port)
         process = start(directory)
         try:
@@ -139,6 +146,8 @@ def write_files(postfix: Postfix, dovecot_auth_port: int) -> None:
         seven_bit_port=postfix.seven_bit_port,
         auth_port=postfix.auth_port,
         credulous_port=postfix.credulous_port,
+        large_port=postfix.large_port,
+        large_size_limit=LARGE_SIZE_LIMIT,
         dovecot_auth_port=dovecot_auth_port,
     )
     (directory / "conf/main.cf").write_text(main, encoding="utf-8")

@@ -73,7 +73,7 @@ def test_capability_list_is_the_direct_one_plus_can_submit(paths: Paths) -> None
         return before, client.capabilities
 
     direct, proxied = paths.take(capabilities)
-    assert proxied == tuple((*each, "CAN-SUBMIT") for each in direct)
+    assert proxied == tuple((*each, "CAN-SUBMIT", "CAN-SUBMIT=URL") for each in direct)
 
 
 def test_greeting_and_login_differ_by_can_submit_only(paths: Paths) -> None:
@@ -84,7 +84,7 @@ def test_greeting_and_login_differ_by_can_submit_only(paths: Paths) -> None:
 
     direct, proxied = paths.take(heard)
     assert b"CAN-SUBMIT" not in direct
-    assert_same((direct, proxied.replace(b" CAN-SUBMIT", b"")))
+    assert_same((direct, proxied.replace(b" CAN-SUBMIT CAN-SUBMIT=URL", b"")))
 
 
 def read_everything(client: RecordingClient) -> None:

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -133,21 +134,24 @@ def test_messages_larger_than_buffers_pass_both_ways_at_once(fred: Stage) -> Non
 @pytest.mark.parametrize(
     ("said", "heard"),
     [
-        (b"* OK [CAPABILITY IMAP4rev1] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] hi\r\n"),
-        (b"* ok [capability imap4rev1] {5}\r\n", b"* ok [capability imap4rev1 CAN-SUBMIT] {5}\r\n"),
+        (b"* OK [CAPABILITY IMAP4rev1] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] hi\r\n"),
+        (b"* ok [capability imap4rev1] {5}\r\n", b"* ok [capability imap4rev1 CAN-SUBMIT CAN-SUBMIT=URL] {5}\r\n"),
         (
             b"* PREAUTH [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE IDLE] hi\r\n",
-            b"* PREAUTH [CAPABILITY IMAP4rev1 IDLE CAN-SUBMIT] hi\r\n",
+            b"* PREAUTH [CAPABILITY IMAP4rev1 IDLE CAN-SUBMIT CAN-SUBMIT=URL] hi\r\n",
         ),
         (
             b"* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=GSSAPI AUTH=PLAIN] hi\r\n",
-            b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT] hi\r\n",
+            b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT CAN-SUBMIT=URL] hi\r\n",
         ),
         (
             b"* OK [CAPABILITY IMAP4rev1 auth=cram-md5 AUTH=SCRAM-SHA-256-PLUS AUTH=XOAUTH2 compress=deflate] hi\r\n",
-            b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 CAN-SUBMIT] hi\r\n",
+            b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 CAN-SUBMIT CAN-SUBMIT=URL] hi\r\n",
         ),
-        (b"* OK [CAPABILITY IMAP4rev1 can-submit] hi\r\n", b"* OK [CAPABILITY IMAP4rev1 can-submit] hi\r\n"),
+        (
+            b"* OK [CAPABILITY can-submit CAN-SUBMIT=SENT IMAP4rev1] hi\r\n",
+            b"* OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] hi\r\n",
+        ),
         (b"* OK hello [CAPABILITY IMAP4rev1]\r\n", b"* OK hello [CAPABILITY IMAP4rev1]\r\n"),
     ],
 )
@@ -162,17 +166,17 @@ def test_capabilities_are_rewritten_after_the_greeting(fred: Stage, chunk: int) 
         C: A CAPABILITY
         U: A CAPABILITY
         S: * CAPABILITY IMAP4rev1 AUTH=PLAIN STARTTLS
-        P: * CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT
+        P: * CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT CAN-SUBMIT=URL
         S: * capability IMAP4rev1
-        P: * capability IMAP4rev1 CAN-SUBMIT
+        P: * capability IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL
         S: A OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE QUOTA] done
-        P: A OK [CAPABILITY IMAP4rev1 QUOTA CAN-SUBMIT] done
+        P: A OK [CAPABILITY IMAP4rev1 QUOTA CAN-SUBMIT CAN-SUBMIT=URL] done
         S: * OK [CAPABILITY IMAP4rev1] changed
-        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] changed
+        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] changed
         S: B NO [CAPABILITY IMAP4rev1] no
-        P: B NO [CAPABILITY IMAP4rev1 CAN-SUBMIT] no
+        P: B NO [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] no
         S: C BAD [Capability IMAP4rev1] bad
-        P: C BAD [Capability IMAP4rev1 CAN-SUBMIT] bad
+        P: C BAD [Capability IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] bad
         S: * 1 FETCH (BODY[] {24}\r\n* CAPABILITY IMAP4rev1\r\n)
         P: * 1 FETCH (BODY[] {24}\r\n* CAPABILITY IMAP4rev1\r\n)
         S: D OK done [CAPABILITY IMAP4rev1]
@@ -181,12 +185,28 @@ def test_capabilities_are_rewritten_after_the_greeting(fred: Stage, chunk: int) 
     fred.play(script, chunk)
 
 
+@pytest.mark.parametrize(
+    ("submit", "announced"),
+    [
+        ({"references": "off"}, "CAN-SUBMIT"),
+        ({"references": "off", "sent-mailbox": "auto"}, "CAN-SUBMIT CAN-SUBMIT=SENT"),
+        ({"sent-mailbox": "Gesendete Objekte/Büro"}, "CAN-SUBMIT CAN-SUBMIT=URL CAN-SUBMIT=SENT"),
+    ],
+)
+def test_what_is_announced_follows_the_configuration(submit: dict[str, str], announced: str, tmp_path: Path) -> None:
+    with theatre(tmp_path, {"submit": submit}) as house, house.scene() as stage:
+        stage.play(rf"""
+            S: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT=X] hi
+            P: * OK [CAPABILITY IMAP4rev1 {announced}] hi
+        """)
+
+
 def test_all_mechanisms_but_those_that_encrypt_are_offered_on_demand(tmp_path_factory: pytest.TempPathFactory) -> None:
     options = {"imap": {"auth-mechanisms": "all"}}
     with theatre(tmp_path_factory.mktemp("all"), options) as house, house.scene() as stage:
         stage.play(r"""
             S: * OK [CAPABILITY IMAP4rev1 AUTH=GSSAPI AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 AUTH=SCRAM-SHA-1-PLUS] hi
-            P: * OK [CAPABILITY IMAP4rev1 AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 CAN-SUBMIT] hi
+            P: * OK [CAPABILITY IMAP4rev1 AUTH=CRAM-MD5 AUTH=SCRAM-SHA-1 CAN-SUBMIT CAN-SUBMIT=URL] hi
             C: A AUTHENTICATE GSSAPI
             P: A NO [CANNOT] This mechanism was not offered
             C: B AUTHENTICATE CRAM-MD5
@@ -288,7 +308,7 @@ def test_tags_may_be_used_again(fred: Stage) -> None:
 def test_mechanism_that_was_not_offered(stage: Stage) -> None:
     stage.play(r"""
         S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=GSSAPI] hi
-        P: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT] hi
+        P: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT CAN-SUBMIT=URL] hi
         C: A AUTHENTICATE GSSAPI
         P: A NO [CANNOT] This mechanism was not offered
         C: B AUTHENTICATE XOAUTH2 dXNlcj0=
@@ -367,7 +387,7 @@ def test_login_is_passed_on_where_the_server_had_disabled_it(stage: Stage) -> No
     """LOGINDISABLED is about the upstream hop, so it is for the server to refuse."""
     stage.play(r"""
         S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED STARTTLS] hi
-        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] hi
+        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] hi
         C: A LOGIN fred secret
         U: A LOGIN fred secret
         S: A NO [PRIVACYREQUIRED] no
@@ -569,7 +589,7 @@ def test_literals_before_login(stage: Stage) -> None:
 def test_non_synchronizing_literal_in_a_login_that_the_server_did_not_announce(stage: Stage) -> None:
     stage.play(r"""
         S: * OK [CAPABILITY IMAP4rev1] hi
-        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] hi
+        P: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] hi
         C: A LOGIN fred {6+}\r\nsecret
         P: A BAD The server has not announced that it takes non-synchronizing literals
     """)

@@ -14,8 +14,12 @@ from time import monotonic
 
 import pytest
 
+from imapproxy.net.server import DESCRIPTORS_PER_CLIENT, DESCRIPTORS_PER_SUBMISSION
+from tests.functional.drafts import draft, reference
 from tests.functional.fake_imap import GREETING, REWRITTEN_GREETING, FakeImap, Peer, Stage, connect, well_behaved
 from tests.functional.fake_smtp import FakeSmtp
+from tests.functional.forwarding import post_office
+from tests.functional.mail_tree import leaf
 from tests.functional.proxy_process import Proxy, running_proxy
 from tests.functional.scripted import (
     DRAFT,
@@ -118,6 +122,26 @@ def test_descriptors_run_out(tmp_path: Path) -> None:
         assert processor_time(pid) - before < 0.3
         clients.close()
         assert eventually(lambda: is_greeted(proxy))
+
+
+def test_a_submission_takes_no_more_descriptors_than_are_reserved_for_it(tmp_path: Path) -> None:
+    """Not even one whose draft and whose content lie in files, and which is filed."""
+    stored = leaf("text/plain; charset=utf-8", "Grüße\r\n".encode() * 200_000)
+    text = b"Content-Type: text/plain\r\n\r\n" + b"Hello, hello, hello.\r\n" * 60_000
+    counts = []
+
+    def counted(peer: Peer, _: bytes, usual: bytes) -> None:
+        counts.append(descriptors(pid))
+        peer.send(usual)
+
+    options = {"submit": {"sent-mailbox": "Sent"}}
+    with post_office(tmp_path, {b"INBOX": {20: stored}}, options) as office, office.performance():
+        pid = pid_of(office.proxy)
+        before = descriptors(pid)
+        office.smtp.script["EHLO"] = "250 fake"  # no 8BITMIME
+        office.imap.replies = dict.fromkeys(("GREETING", "LOGIN", "EXAMINE", "FETCH", "APPENDED"), counted)
+        assert office.submit(draft(text, reference("/INBOX/;UID=20"))) == "OK SUBMIT completed"
+    assert max(counts) - before <= DESCRIPTORS_PER_CLIENT + DESCRIPTORS_PER_SUBMISSION
 
 
 def is_greeted(proxy: Proxy) -> bool:
@@ -320,7 +344,7 @@ def test_session_in_the_log(tmp_path: Path) -> None:
     assert events[1] == "login user=fred client=127.0.0.1 mechanism=LOGIN"
     assert re.fullmatch(
         r"submission user=fred client=127\.0\.0\.1 message_id=<1@example\.com> size=\d+ recipients=1"
-        r' reply="250 2\.0\.0 ok: queued as FAKE1"',
+        r' references=0 reply="250 2\.0\.0 ok: queued as FAKE1"',
         events[2],
     )
     assert events[3] == "submission-refused user=fred client=127.0.0.1 answer=,joe@example.org"

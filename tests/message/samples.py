@@ -1,12 +1,14 @@
 """What the tests of the mail side share: a site, its users, and drafts written in plain text."""
 
 import mmap
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from imapproxy.message.draft import LineEnds
-from imapproxy.message.message import Extensions, Message, Site, Stamp, Submitter, message_from_draft
+from imapproxy.message.draft import LineEnds, Octets
+from imapproxy.message.inclusion import Content, Named, Span
+from imapproxy.message.message import Extensions, Message, Site, Stamp, Submitter, read_draft
+from imapproxy.message.reference import Reference
 
 SITE = Site(
     mail_domains=("example.com", "example.org"),
@@ -15,8 +17,12 @@ SITE = Site(
     max_recipients=5,
     host_name="mail.example.com",
     received_client_address=True,
+    references=True,
+    max_composed_size=100_000_000,
+    sent_mailbox="",
+    server_names=frozenset({"mail.example.com"}),
 )
-FRED = Submitter("fred", "192.0.2.1")
+FRED = Submitter("fred", "192.0.2.1", "192.0.2.143")
 STAMP = Stamp(datetime(2026, 11, 24, 3, 34, 42, tzinfo=UTC), "k3xo9qlm2v7ab4cd")
 
 ALL = Extensions(eight_bit_mime=True, smtputf8=True)
@@ -49,7 +55,72 @@ def mapped(octets: bytes) -> mmap.mmap:
 def message(text: str, *, policy: str = "check", user: str = "fred") -> Message:
     """Return what a draft becomes on our site."""
     site = replace(SITE, from_policy=policy)  # type: ignore[arg-type]
-    return message_from_draft(draft(text), site, replace(FRED, user=user), STAMP)
+    return message_of(draft(text), site, replace(FRED, user=user))
+
+
+def message_of(octets: Octets, site: Site = SITE, submitter: Submitter = FRED) -> Message:
+    """Return what a draft without references becomes."""
+    return read_draft(octets, site, submitter, STAMP).message([], nothing_kept)
+
+
+def nothing_kept(contents: Sequence[Content]) -> Sequence[Span]:
+    """Stand where nothing is to be kept."""
+    raise AssertionError(contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A content as an IMAP server hands it out, in windows of so many octets."""
+
+    octets: bytes
+    size: int | None
+    window: int = 7
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the octets."""
+        for start in range(0, len(self.octets), self.window):
+            yield self.octets[start : start + self.window]
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """What lies on the server: a section's octets by the section's name, and how the server states their sizes."""
+
+    sections: Mapping[str, bytes]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int | None] = field(default_factory=dict)
+    kept_contents: int = 0
+
+    def named(self, reference: Reference) -> Named:
+        """Return what a reference names."""
+        header = self.sections[reference.header_section] if reference.header_section else b""
+        section = reference.content_section
+        octets = self.sections[section]
+        size = self.sizes.get(section, len(octets))
+        return Named(header, Stored(octets, size), self.kinds.get(section, "text/plain"))
+
+    def kept(self, contents: Sequence[Content]) -> Sequence[Span]:
+        """Keep them one behind the other, each on a line of its own."""
+        self.kept_contents += len(contents)
+        kept, spans = b"", []
+        for content in contents:
+            kept += b"\r\n"
+            start = len(kept)
+            line_ends = LineEnds()
+            kept += line_ends.feed(b"".join(content.chunks())) + line_ends.flush()
+            spans.append((start, len(kept)))
+        octets = mapped(kept)
+        return [Span(octets, start, end) for start, end in spans]
+
+    def message(self, text: str) -> Message:
+        """Return what a draft becomes that refers to what lies here."""
+        read = read_draft(draft(text), SITE, FRED, STAMP)
+        return read.message([self.named(reference) for reference in read.references], self.kept)
+
+    def sent(self, text: str, extensions: Extensions = ALL) -> bytes:
+        """Return it as it is sent, checked for what holds of every rendering."""
+        rendering = self.message(text).rendering(extensions)
+        return checked(rendering.chunks(), rendering.size)
 
 
 def sent(text: str, extensions: Extensions = ALL) -> bytes:

@@ -1,12 +1,17 @@
+import mmap
 import re
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imapproxy.errors import ClientError
-from imapproxy.message.draft import BLOCK, LineEnds, blocks, contains, find_spans, has_long_line, is_ascii
+from imapproxy.message.draft import BLOCK, LineEnds, Octets, blocks, contains, find_spans, has_long_line, is_ascii
+from imapproxy.message.segments import Base64, WrappedBase64, quoted_printable
 from tests.message.samples import mapped, normalised
 
 OCTETS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\xe9"])).map(b"".join)
@@ -107,3 +112,43 @@ def test_a_mapping_that_was_searched_can_be_closed() -> None:
     assert find_spans(re.compile(rb"--b(--)?"), mapping, 0, len(mapping), 9) == [(1, 6, True), (8, 11, False)]
     assert find_spans(re.compile(rb"--b(--)?"), mapping, 0, len(mapping), 1) == [(1, 6, True)]
     mapping.close()
+
+
+def mapped_octets() -> int:
+    """Return how much of mapped files this process has in memory."""
+    (line,) = re.findall(r"^RssFile:\s*([0-9]+) kB$", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
+    return int(line) * 1024
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        lambda octets: sum(map(len, blocks(octets, 0, len(octets)))),
+        lambda octets: has_long_line(octets, 0, len(octets)),
+        lambda octets: contains(octets, b"external-body"),
+        lambda octets: is_ascii(octets, 0, len(octets)),
+        lambda octets: find_spans(re.compile(rb"\n(-)-b"), octets, 0, len(octets), 10),
+        lambda octets: sum(map(len, Base64(octets, 0, len(octets)).chunks())),
+        lambda octets: quoted_printable(octets, 0, len(octets)).size,
+        lambda octets: sum(map(len, WrappedBase64(octets, 0, len(octets)).chunks())),
+    ],
+)
+def test_of_a_mapped_draft_little_is_in_memory_at_a_time(passing: Callable[[Octets], object]) -> None:
+    with TemporaryFile() as file:
+        file.truncate(16 << 20)
+        file.seek(0)
+        file.write((b"a" * 78 + b"\r\n") * ((16 << 20) // 80))
+        file.flush()
+        octets = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        before = mapped_octets()
+        passing(octets)
+        assert mapped_octets() - before < 4 << 20
+        octets.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "want"), [(b"", b""), (b"a", b"a"), (b"a\r", b"a\r\n"), (b"a\n", b"a\r\n"), (b"a\r\n", b"a\r\n")]
+)
+def test_what_is_no_draft_may_end_inside_a_line(text: bytes, want: bytes) -> None:
+    line_ends = LineEnds()
+    assert line_ends.feed(text) + line_ends.flush() == want

@@ -5,21 +5,19 @@ from hypothesis import strategies as st
 from imapproxy.errors import ClientError, SubmissionRefused
 from imapproxy.message.fields import named, read_draft_header
 from imapproxy.message.headers import message_id_of
-from imapproxy.message.message import Extensions, message_from_draft
+from imapproxy.message.message import Extensions
 from tests.message.samples import (
     ALL,
     DATE,
     EIGHT_BIT,
-    FRED,
     MESSAGE_ID,
     RECEIVED,
     SEVEN_BIT,
-    SITE,
-    STAMP,
     checked,
     draft,
     mapped,
     message,
+    message_of,
     sent,
 )
 
@@ -73,8 +71,8 @@ def test_a_message_does_not_show_its_text_in_a_log() -> None:
         ("From: boss@example.com\nTo: a@b\n\n", "5.7.1 From is not one of your addresses"),
         ("From: fred@example.com\n\n", "5.1.3 no recipients"),
         (
-            'To: a@b\nContent-Type: message/external-body; access-type=URL; URL="imap://x/"\n\n\n',
-            "5.6.6 references are not supported",
+            'To: a@b\nContent-Type: message/external-body; access-type=URL; URL="imap://x/a/;UID=1"\n\n\n',
+            "5.6.6 cannot read imap://x/a/;UID=1: it is on another server",
         ),
     ],
 )
@@ -92,7 +90,7 @@ def test_no_message_at_all() -> None:
 def test_a_mapped_draft_can_be_closed_after_it_was_sent_or_refused() -> None:
     octets = draft(f"To: a@b\nContent-Type: multipart/x; boundary=b\n\n--b\n\n{'é' * 999}\n--b--\nexternal-body\n")
     mapping = mapped(octets)
-    found = message_from_draft(mapping, SITE, FRED, STAMP)
+    found = message_of(mapping)
     for extensions in (EIGHT_BIT, SEVEN_BIT):
         rendering = found.rendering(extensions)
         checked(rendering.chunks(), rendering.size)
@@ -102,7 +100,7 @@ def test_a_mapped_draft_can_be_closed_after_it_was_sent_or_refused() -> None:
     for text in ("To: a@\n\n", "To: a@b\nContent-Type: multipart/signed; boundary=b\n\n--b\n\né\n"):
         mapping = mapped(draft(text))
         try:
-            message_from_draft(mapping, SITE, FRED, STAMP).rendering(SEVEN_BIT)
+            message_of(mapping).rendering(SEVEN_BIT)
         except SubmissionRefused:
             mapping.close()
         assert mapping.closed

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imapproxy.message.compose import (
+from imapproxy.message.draft import BLOCK, Octets
+from imapproxy.message.segments import (
     Base64,
     Base64OfQuotedPrintable,
     Segment,
@@ -16,7 +17,6 @@ from imapproxy.message.compose import (
     rendering_of,
     whole,
 )
-from imapproxy.message.draft import BLOCK, Octets
 from tests.message.samples import mapped, normalised
 
 LINES = st.lists(

@@ -8,6 +8,7 @@ import pytest
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import Address
+from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
 from imapproxy.net.deliver import UNCERTAIN, Accepted, SmtpServer, deliver
 from imapproxy.net.smtp import GARBLED, LOST, NOT_RESPONDING
@@ -28,7 +29,7 @@ BAD = Address("bad", "example.com")
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message, and its own rendering, of which nothing but what delivery looks at is there."""
+    """A message and its one segment, of which nothing but what delivery looks at is there."""
 
     recipients: tuple[Address, ...] = (ANN,)
     sender: Address = FRED
@@ -37,11 +38,11 @@ class Outgoing:
     content: Callable[[], Iterator[bytes]] = lambda: iter(CHUNKS)
     asked: list[Extensions] = field(default_factory=list)
 
-    def rendering(self, extensions: Extensions) -> "Outgoing":
+    def rendering(self, extensions: Extensions) -> Rendering:
         self.asked.append(extensions)
-        return self
+        return Rendering([self], self.size, self.smtputf8)
 
-    def chunks(self) -> Iterator[bytes | memoryview]:
+    def chunks(self) -> Iterator[bytes]:
         yield from self.content()
 
 
@@ -81,8 +82,8 @@ def refusal(fake: FakeSmtp, message: Outgoing, timeout: float = AMPLE) -> str:
 
 def test_a_message_for_all() -> None:
     with FakeSmtp(extensions=()) as fake:
-        accepted = send(fake, Outgoing((ANN, BOB)))
-    assert accepted == Accepted("250 2.0.0 ok: queued as FAKE1", len(CONTENT), 2)
+        accepted = send(fake, message := Outgoing((ANN, BOB)))
+    assert accepted == Accepted("250 2.0.0 ok: queued as FAKE1", Rendering([message], len(CONTENT), smtputf8=False))
     assert fake.commands == [
         "ehlo proxy.example",
         "MAIL FROM:<fred@example.com>",
@@ -140,7 +141,7 @@ def test_a_message_larger_than_all_buffers() -> None:
 @pytest.mark.parametrize("quit_reply", [SILENCE, CLOSE, RESET, "500 what", b"x"])
 def test_a_failing_farewell_changes_nothing(quit_reply: Script) -> None:
     with FakeSmtp(replies={"QUIT": quit_reply}) as fake:
-        assert send(fake, Outgoing(), timeout=TIMEOUT).recipients == 1
+        assert send(fake, Outgoing(), timeout=TIMEOUT).reply.startswith("250")
 
 
 def test_nothing_that_happens_after_acceptance_hides_it() -> None:
@@ -148,7 +149,7 @@ def test_nothing_that_happens_after_acceptance_hides_it() -> None:
         raise BrokenPipeError
 
     with FakeSmtp(replies={"QUIT": SILENCE}) as fake:
-        assert send(fake, Outgoing(), waiting, timeout=TIMEOUT).recipients == 1
+        assert send(fake, Outgoing(), waiting, timeout=TIMEOUT).reply.startswith("250")
 
 
 @pytest.mark.parametrize("late", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "."])
@@ -272,7 +273,7 @@ def test_a_message_over_the_servers_limit() -> None:
 
 def test_a_rendering_that_is_refused() -> None:
     class Refused(Outgoing):
-        def rendering(self, extensions: Extensions) -> Outgoing:
+        def rendering(self, extensions: Extensions) -> Rendering:
             raise SubmissionRefused("5.6.1 signed part has 8-bit data")
 
     with FakeSmtp(extensions=()) as fake:

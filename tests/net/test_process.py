@@ -17,9 +17,10 @@ from imapproxy.config import Config, parse_command_line
 from imapproxy.errors import ConfigError
 from imapproxy.net import process
 from imapproxy.net import server as server_module
+from imapproxy.net.mailboxes import ImapServer
 from imapproxy.net.process import RUNNING_SUBMISSIONS, host_name, service_of
 from imapproxy.net.relay import Patience
-from imapproxy.protocol.capability import is_reusable, is_transparent
+from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL, is_reusable, is_transparent
 from tests.functional.fake_smtp import SILENCE, FakeSmtp, Script
 from tests.net.peers import PATIENCE, Background, Log, Peer, accepted_by, listening, port_of
 
@@ -195,18 +196,45 @@ def test_a_service_is_what_the_configuration_says() -> None:
         1143,
         *("--login-timeout", "7", "--idle-timeout", "300", "--max-message-size", "3M", "--max-recipients", "9"),
         *("--from-policy", "trust", "--received-client-address", "off", "--smtp-timeout", "8", "--smtp-auth", "user"),
+        *("--references", "off", "--max-composed-size", "4M", "--sent-mailbox", "Büro"),
         smtp_port=1025,
     )
     service = service_of(config, "host.example", 5)
-    assert (service.imap_host, service.imap_port, service.stop_fd) == ("127.0.0.1", 1143, 5)
+    assert (service.imap, service.stop_fd) == (ImapServer("127.0.0.1", 1143), 5)
     assert service.patience == Patience(7, 300)
     assert service.max_message_size == 3 << 20
     site = service.site
     assert (site.mail_domains, site.from_policy, site.max_recipients) == (("example.com",), "trust", 9)
     assert (site.host_name, site.received_client_address) == ("host.example", False)
+    assert (site.references, site.max_composed_size, site.sent_mailbox) == (False, 4 << 20, "Büro")
     smtp = service.smtp
     assert (smtp.host, smtp.port, smtp.auth, smtp.timeout) == ("127.0.0.1", 1025, "user", 8)
     assert smtp.host_name == "host.example"
+
+
+@pytest.mark.parametrize(
+    ("flags", "announced"),
+    [
+        ((), (CAN_SUBMIT, CAN_SUBMIT_URL)),
+        (("--references=off",), (CAN_SUBMIT,)),
+        (("--sent-mailbox=auto",), (CAN_SUBMIT, CAN_SUBMIT_URL, CAN_SUBMIT_SENT)),
+    ],
+)
+def test_what_is_done_for_a_message_is_announced(flags: tuple[str, ...], announced: tuple[bytes, ...]) -> None:
+    assert service_of(configuration(1, *flags), "host.example", 0).announced == announced
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        ((), {"host.example", "127.0.0.1"}),  # the default of imap-server
+        (("--server-names=Mail.example.,[::0:1]",), {"mail.example", "::1", "127.0.0.1"}),
+        (("--imap-server=IMAP.example.:143",), {"host.example", "imap.example"}),
+    ],
+)
+def test_the_imap_server_is_known_by_the_names_that_clients_use(flags: tuple[str, ...], names: set[str]) -> None:
+    config = parse_command_line(["--mail-domain=example.com", *flags]).config
+    assert service_of(config, "Host.Example", 0).site.server_names == names
 
 
 def test_submissions_run_in_bounded_number() -> None:

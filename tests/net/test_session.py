@@ -4,20 +4,25 @@ import base64
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from imapproxy.message.message import Site
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.inclusion import Content, Named, Span
+from imapproxy.message.message import Rendering, Site
+from imapproxy.message.reference import Reference
 from imapproxy.net import session as session_module
 from imapproxy.net.deliver import SmtpServer
+from imapproxy.net.mailboxes import ImapServer
 from imapproxy.net.relay import Patience
 from imapproxy.net.session import Service, serve, turn_away
-from imapproxy.protocol.capability import is_reusable, is_transparent
+from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_URL, is_reusable, is_transparent
+from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import SILENCE, FakeSmtp, Script
 from tests.net.peers import (
     PATIENCE,
@@ -41,15 +46,28 @@ TWO_RECIPIENTS = ["RCPT TO:<ann@example.com>", "RCPT TO:<bob@example.com>"]
 MAX_MESSAGE_SIZE = 4 << 20
 OVER_MEMORY = 3 << 20  # octets of a draft that goes to a file
 
+SITE = Site(
+    mail_domains=("example.com",),
+    from_policy="check",
+    identities={},
+    max_recipients=100,
+    host_name="proxy.example",
+    received_client_address=True,
+    references=True,
+    max_composed_size=2 * MAX_MESSAGE_SIZE,
+    sent_mailbox="",
+    server_names=frozenset({"imap.example"}),
+)
+
 
 def service_for(imap_port: int, smtp_port: int, stop_fd: int, **changes: Any) -> Service:
     service = Service(
-        imap_host="127.0.0.1",
-        imap_port=imap_port,
+        imap=ImapServer("127.0.0.1", imap_port),
         may_offer=is_reusable,
+        announced=(CAN_SUBMIT, CAN_SUBMIT_URL),
         patience=Patience(2 * PATIENCE, 2 * PATIENCE),
         max_message_size=MAX_MESSAGE_SIZE,
-        site=Site(("example.com",), "check", {}, 100, "proxy.example", received_client_address=True),
+        site=SITE,
         smtp=SmtpServer("127.0.0.1", smtp_port, "none", "", "", PATIENCE, "proxy.example"),
         running_submissions=threading.BoundedSemaphore(5),
         stop_fd=stop_fd,
@@ -176,6 +194,7 @@ def test_a_submission_is_logged(log: Log, stop: Stop) -> None:
         "user": "fred",
         "client": CLIENT,
         "recipients": "2",
+        "references": "0",
         "reply": '"250 2.0.0 ok: queued as FAKE1"',
     }
 
@@ -342,6 +361,126 @@ def test_the_user_of_a_submission_is_logged_in_with_what_the_client_used(log: Lo
             assert scene.submit() == b"s OK SUBMIT completed\r\n"
         initial = base64.b64encode(b"\0fred\0" + PASSWORD.encode()).decode()
         assert f"AUTH PLAIN {initial}" in smtp.commands
+
+
+# What lies in the user's mailboxes.
+
+
+class Mailboxes:
+    """The mailboxes of one user: one message, and no room for a copy where ``failure`` says so."""
+
+    def __init__(self, failure: str = "") -> None:
+        self.failure = failure
+        self.opened: list[tuple[object, ...]] = []
+        self.closed = 0
+        self.copies: list[tuple[str, bytes]] = []
+
+    def __call__(self, server: ImapServer, credentials: Credentials, most: int, waiting: Callable[[], None]) -> Self:
+        """Stand in for the class."""
+        self.opened.append((server, credentials.user, most))
+        self.waiting = waiting
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+    def named(self, reference: Reference) -> Named:
+        self.waiting()
+        return Named(b"", Letter())
+
+    def kept(self, contents: Sequence[Content]) -> Sequence[Span]:
+        raise AssertionError("nothing needs to be converted")
+
+    def append(self, mailbox: str, message: Rendering) -> None:
+        if self.failure:
+            raise SubmissionRefused(self.failure)
+        self.copies.append((mailbox, b"".join(message.chunks())))
+
+
+class Letter:
+    """What a reference names."""
+
+    octets = b"Subject: letter\r\n\r\nDear!\r\n"
+    size = len(octets)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.octets
+
+
+@pytest.fixture
+def mailboxes(monkeypatch: pytest.MonkeyPatch) -> Mailboxes:
+    mailboxes = Mailboxes()
+    monkeypatch.setattr(session_module, "Mailboxes", mailboxes)
+    return mailboxes
+
+
+def forward(url: str) -> bytes:
+    """Return a draft that is to bring along what the URL names."""
+    part = f'Content-Type: message/external-body; access-type=URL; URL="{url}"\r\n\r\nContent-Type: x/y\r\n\r\n'
+    content = f"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n{part}\r\n--x--\r\n"
+    return b"From: fred@example.com\r\nTo: ann@example.com\r\nMIME-Version: 1.0\r\n" + content.encode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/INBOX/;UID=20",
+        "imap://imap.example/INBOX/;UID=20",
+        "imap://127.0.0.1/INBOX/;UID=20",  # the address that the client is connected to
+    ],
+)
+def test_what_a_draft_refers_to_is_included(log: Log, stop: Stop, mailboxes: Mailboxes, url: str) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit(forward(url)) == b"* OK Still submitting\r\n"
+        assert scene.client.hear_line() == b"s OK SUBMIT completed\r\n"
+        assert b"\r\nDear!\r\n" in scene.smtp.messages[0].content
+        assert mailboxes.opened == [(scene.service.imap, "fred", scene.service.site.max_composed_size)]
+    assert mailboxes.closed == 1
+    assert fields(log.of("submission")[0])["references"] == "1"
+
+
+def test_what_lies_elsewhere_is_not_included(log: Log, stop: Stop, mailboxes: Mailboxes) -> None:
+    with session(log, stop) as scene:
+        scene.log_in()
+        url = "imap://192.0.2.1/INBOX/;UID=20"  # the client's own address
+        assert scene.submit(forward(url)) == f"s NO 5.6.6 cannot read {url}: it is on another server,\r\n".encode()
+        assert scene.smtp.commands == []
+    assert mailboxes.closed == 1
+
+
+def test_a_sent_copy_is_filed_and_logged(log: Log, stop: Stop, mailboxes: Mailboxes) -> None:
+    with session(log, stop, site=replace(SITE, sent_mailbox="auto")) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert mailboxes.copies == [("auto", scene.smtp.messages[0].content)]
+    assert fields(log.of("submission")[0])["sent"] == "filed"
+    assert log.of("sent-copy-failed") == []
+
+
+def test_a_sent_copy_that_is_refused_does_not_change_the_ok(log: Log, stop: Stop, mailboxes: Mailboxes) -> None:
+    mailboxes.failure = "4.2.2 over quota\r\n* BYE"
+    with session(log, stop, site=replace(SITE, sent_mailbox="Sent")) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed; no copy in Sent (4.2.2 over quota  * BYE)\r\n"
+        assert len(scene.smtp.messages) == 1
+    known = fields(log.of("submission")[0])
+    assert known["sent"] == "failed"
+    assert fields(log.of("sent-copy-failed")[0]) == {
+        "user": "fred",
+        "client": CLIENT,
+        "message_id": known["message_id"],
+        "reason": r'"4.2.2 over quota\x0d\x0a* BYE"',
+    }
+
+
+def test_what_the_service_announces_is_announced(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.server.say(b"* OK [CAPABILITY IMAP4rev1] ready\r\n")
+        scene.client.expect(b"* OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] ready\r\n")
 
 
 # Waiting.

@@ -2,7 +2,15 @@
 
 import pytest
 
-from imapproxy.protocol.capability import Offer, Policy, is_reusable, is_transparent, rewritten
+from imapproxy.protocol.capability import (
+    CAN_SUBMIT,
+    CAN_SUBMIT_SENT,
+    CAN_SUBMIT_URL,
+    Offer,
+    Policy,
+    is_reusable,
+    is_transparent,
+)
 
 
 def anything(_mechanism: bytes) -> bool:
@@ -19,7 +27,9 @@ def anything(_mechanism: bytes) -> bool:
         (b"* CAPABILITY A STARTTLS B\r\n", b"* CAPABILITY A B CAN-SUBMIT\r\n"),
         (b"* CAPABILITY LOGINDISABLED A\r\n", b"* CAPABILITY A CAN-SUBMIT\r\n"),
         (b"* CAPABILITY A compress=DEFLATE\r\n", b"* CAPABILITY A CAN-SUBMIT\r\n"),
-        (b"* CAPABILITY A can-submit\r\n", b"* CAPABILITY A can-submit\r\n"),
+        (b"* CAPABILITY A can-submit B\r\n", b"* CAPABILITY A B CAN-SUBMIT\r\n"),
+        (b"* CAPABILITY A CAN-SUBMIT=URL can-submit=x B\r\n", b"* CAPABILITY A B CAN-SUBMIT\r\n"),
+        (b"* CAPABILITY CAN-SUBMITTED COMPRESSED\r\n", b"* CAPABILITY CAN-SUBMITTED COMPRESSED CAN-SUBMIT\r\n"),
         (b"* CAPABILITY AUTH=PLAIN AUTH=GSSAPI\r\n", b"* CAPABILITY AUTH=PLAIN CAN-SUBMIT\r\n"),
         (b"* CAPABILITY auth=login AUTH=SCRAM-SHA-1\r\n", b"* CAPABILITY auth=login CAN-SUBMIT\r\n"),
         (b"* OK [CAPABILITY A] hi\r\n", b"* OK [CAPABILITY A CAN-SUBMIT] hi\r\n"),
@@ -32,9 +42,6 @@ def anything(_mechanism: bytes) -> bool:
     ],
 )
 def test_a_list_is_rewritten(line: bytes, want: bytes) -> None:
-    changed = rewritten(line, is_reusable)
-    assert changed is not None
-    assert changed[0] == want
     assert Offer(is_reusable).rewrite(line) == want
 
 
@@ -54,8 +61,22 @@ def test_a_list_is_rewritten(line: bytes, want: bytes) -> None:
     ],
 )
 def test_no_list(line: bytes) -> None:
-    assert rewritten(line, is_reusable) is None
     assert Offer(is_reusable).rewrite(line) == line
+
+
+@pytest.mark.parametrize(
+    ("announced", "want"),
+    [
+        ((CAN_SUBMIT,), b"* CAPABILITY A CAN-SUBMIT\r\n"),
+        ((CAN_SUBMIT, CAN_SUBMIT_URL), b"* CAPABILITY A CAN-SUBMIT CAN-SUBMIT=URL\r\n"),
+        ((CAN_SUBMIT, CAN_SUBMIT_SENT), b"* CAPABILITY A CAN-SUBMIT CAN-SUBMIT=SENT\r\n"),
+    ],
+)
+def test_each_offer_announces_what_it_was_told_and_nothing_of_another(
+    announced: tuple[bytes, ...], want: bytes
+) -> None:
+    for _ in range(2):
+        assert Offer(is_reusable, announced).rewrite(b"* CAPABILITY A CAN-SUBMIT=SENT\r\n") == want
 
 
 @pytest.mark.parametrize(

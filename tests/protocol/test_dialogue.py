@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imapproxy.errors import UpstreamError
-from tests.protocol.script import GREETING, LOGIN, Scene, play
+from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL, is_reusable
+from imapproxy.protocol.dialogue import Dialogue
+from tests.protocol.script import GREETING, LOGIN, MAX_DRAFT, Scene, play
 
 
 def test_everything_else_passes_untouched() -> None:
@@ -46,6 +48,32 @@ def test_can_submit_is_announced_wherever_capabilities_stand() -> None:
         P: a OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] done
         """
     )
+
+
+def test_what_more_is_done_for_a_message_is_announced_too() -> None:
+    scene = Scene()
+    scene.dialogue = Dialogue(MAX_DRAFT, is_reusable, (CAN_SUBMIT, CAN_SUBMIT_URL, CAN_SUBMIT_SENT))
+    scene.play(
+        r"""
+        S: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT=URL IDLE] hi
+        P: * OK [CAPABILITY IMAP4rev1 IDLE CAN-SUBMIT CAN-SUBMIT=URL CAN-SUBMIT=SENT] hi
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("remark", "answer"),
+    [
+        ("", b"a OK SUBMIT completed\r\n"),
+        ("no copy in Sent (why)", b"a OK SUBMIT completed; no copy in Sent (why)\r\n"),
+    ],
+)
+def test_a_submission_is_answered_with_a_remark_where_there_is_one(remark: str, answer: bytes) -> None:
+    scene = Scene()
+    scene.play(GREETING + LOGIN)
+    scene.client(b"a SUBMIT {5+}\r\nTo: x\r\n")
+    scene.take(scene.dialogue.submitted(remark))
+    assert scene.to_client == answer
 
 
 def test_a_client_that_speaks_before_the_greeting_is_held() -> None:

@@ -42,6 +42,18 @@ def test_answer_to_a_submission_that_reached_all() -> None:
     assert response.submitted(b"A003") == b"A003 OK SUBMIT completed\r\n"
 
 
+@pytest.mark.parametrize(
+    ("remark", "want"),
+    [
+        ("no copy in Sent (over quota)", b"t OK SUBMIT completed; no copy in Sent (over quota)\r\n"),
+        ("a\r\n* BYE\tb\x00\u00e9", b"t OK SUBMIT completed; a  * BYE b??\r\n"),
+        ("x" * 5000, b"t OK SUBMIT completed; " + b"x" * response.MAX_TEXT + b"\r\n"),
+    ],
+)
+def test_what_did_not_go_well_after_a_submission_reached_all(remark: str, want: bytes) -> None:
+    assert response.submitted(b"t", remark) == want
+
+
 def test_our_other_lines() -> None:
     assert response.bye("so\nlong") == b"* BYE so long\r\n"
     assert response.bad(b"*", "no") == b"* BAD no\r\n"

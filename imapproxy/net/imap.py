@@ -1,0 +1,290 @@
+r"""A connection to the IMAP server beside the client's own, that cannot hang or be flooded (RFC 9051).
+
+``imaplib`` as it comes waits without end, reads a literal of any size that the server claims, takes CR and LF in an
+argument, wants a message to APPEND in memory, and keeps the last commands for its debugging. Here each answer has its
+time and its bounds, ``waiting`` is called while the server keeps us waiting (``patient``), and nothing piles up.
+
+Of ``imaplib`` this uses its commands, the methods it has to be overridden by (``open``, ``read``, ``readline``,
+``send``, ``shutdown``) and the way AUTHENTICATE goes there: a bound method in ``literal`` is asked for octets at each
+continuation request, and these octets are never logged.
+"""
+
+import imaplib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.mailbox_name import modified_utf7
+from imapproxy.net.patient import WAITING_INTERVAL, Lost, Overlong, PatientStream, PeerFailure, Silent, Unreachable
+from imapproxy.protocol.fetched import Fetched, Listed, ResponseError, fetched, listed
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+ANSWER_PATIENCE = 120.0  # seconds for a whole answer, and for each piece of output that the server does not take
+FAREWELL_PATIENCE = 1.0  # seconds for the answer to LOGOUT, which changes nothing any more
+MAX_ANSWER = 1 << 20  # octets of an answer's lines: a message of 5000 parts is described in so many
+MAX_LINES = 20_000  # of an answer: flags that another session changes meanwhile are told in a line each
+MAX_WORDS = 200  # characters of the server's that are passed on
+
+# resp-text = ["[" resp-text-code "]" SP] [text] ; resp-text-code = atom [SP 1*<any TEXT-CHAR except "]">] ...
+_RESP_TEXT = re.compile(rb"(?:\[(?P<code>[!-Z^-~]+)[^\]]*\] ?)?(?P<text>.*)", re.DOTALL)
+# resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text, BYE and PREAUTH likewise; what ends such a text is no literal
+_STATUS_LIKE_LITERAL = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH) .*\}\r\n", re.DOTALL)
+_NZ_NUMBER = re.compile(rb"[1-9][0-9]{0,9}(?![0-9])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+
+# What a server that does not do its part ends in: imaplib makes numbers, and text, of what it is told.
+_SERVERS = (PeerFailure, imaplib.IMAP4.error, ResponseError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class ImapServer:
+    """Where the user's mailboxes are; ``timeout`` in seconds an answer."""
+
+    host: str
+    port: int
+    timeout: float = ANSWER_PATIENCE
+
+
+class SideConnectionError(Exception):
+    """The dialogue cannot go on, and the connection is closed: an RFC 3463 code, and why, as a client may read it."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+def out_of_step() -> SideConnectionError:
+    """Return the failure of a server that does not speak IMAP, or not about what it was asked."""
+    return SideConnectionError("4.5.0", "the IMAP server sent what cannot be understood")
+
+
+class ImapRefusal(Exception):
+    """The server answered a command with NO or BAD: its response code in upper case, if any, and its words."""
+
+    def __init__(self, text: bytes) -> None:
+        match = _RESP_TEXT.match(text)
+        assert match is not None  # it matches anything
+        self.code = (match["code"] or b"").decode("ascii").upper()
+        self.words = printable(match["text"]) or self.code or "refused without a reason"
+        super().__init__(self.words)
+
+
+class Sized(Protocol):
+    """A message of known size, streamed (``message.segments.Rendering``)."""
+
+    @property
+    def size(self) -> int:
+        """Octets."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the octets."""
+
+
+class BoundedIMAP(imaplib.IMAP4):
+    """``imaplib.IMAP4``, connected and not logged in, with bounds.
+
+    Whatever fails, but for a command that is refused (``ImapRefusal``), closes the connection; what is the server's
+    or the network's failure is a ``SideConnectionError``.
+    """
+
+    def __init__(self, server: ImapServer, waiting: Callable[[], None], interval: float = WAITING_INTERVAL) -> None:
+        self._waiting = waiting
+        self._raised_while_waiting: BaseException | None = None
+        self._stream = PatientStream(self._wait, interval)
+        self._patience = server.timeout
+        self._last_line = b""
+        self.untagged_responses = {}
+        self.expect_answer(0)
+        with self._closed_if_it_fails():
+            super().__init__(server.host, server.port)
+
+    # What imaplib reads and writes by ---------------------------------------------------------------------------------
+
+    def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
+        """Connect to the first of the host's addresses that can be reached."""
+        self._stream.connect(host, port, self._patience)
+
+    def read(self, size: int) -> bytes:
+        """Return a literal, if the answer may hold so much in literals."""
+        if size > self._literals_left:
+            raise Overlong
+        self._literals_left -= size
+        return self._stream.exactly(size, self._deadline)
+
+    def readline(self) -> bytes:
+        """Return a line, if the answer may be so long; a status response never ends in what looks like a literal."""
+        if self._lines_left == 0:
+            raise Overlong
+        line = self._last_line = self._stream.line(self._octets_left, self._deadline)
+        self._lines_left -= 1
+        self._octets_left -= len(line)
+        return line[:-2] + b" \r\n" if _STATUS_LIKE_LITERAL.fullmatch(line) else line
+
+    def send(self, data: "ReadableBuffer") -> None:
+        """Send octets; each piece that the server takes is progress."""
+        self._stream.send(data, self._patience)
+
+    def shutdown(self) -> None:
+        """Close the connection, without a word."""
+        self._stream.close()
+
+    def _log(self, line: str) -> None:
+        """Keep nothing of the dialogue, which imaplib would print when it is debugged."""
+
+    # Commands ---------------------------------------------------------------------------------------------------------
+
+    def expect_answer(self, literals: int) -> None:
+        """Begin to count what an answer takes: time, lines, and no more than so many octets in literals."""
+        self._deadline = monotonic() + self._patience
+        self._octets_left = MAX_ANSWER
+        self._lines_left = MAX_LINES
+        self._literals_left = literals
+
+    def ask(
+        self,
+        command: Callable[..., tuple[str, list[Any]]],
+        *arguments: str,
+        literals: int = 0,
+        more: Callable[[bytes], bytes] | None = None,
+    ) -> list[Any]:
+        """Have one of imaplib's commands answered with OK, and return what it gives; ImapRefusal for NO and BAD.
+
+        The answer may hold so many octets in ``literals``. ``more``, a bound method, is called with each continuation
+        request, and returns what the server then gets.
+        """
+        if any(map(_CONTROL.search, arguments)):
+            raise SubmissionRefused("5.5.2 control character in an IMAP command")
+        self.literal = more  # type: ignore[assignment] # a string in the stubs, which stands for nothing
+        self.untagged_responses.clear()
+        self.expect_answer(literals)
+        with self._closed_if_it_fails():
+            try:
+                status, data = command(*arguments)
+            except self.abort:
+                raise
+            except self.error:  # imaplib makes one of BAD
+                status, data = "BAD", [self._last_line.partition(b" BAD ")[2]]
+        if status != "OK":
+            raise ImapRefusal(data[-1] or b"")
+        return data
+
+    def examine(self, mailbox: str) -> int | None:
+        """Select a mailbox (by its argument) for reading, and return its UIDVALIDITY (RFC 9051 6.3.3)."""
+        self.ask(lambda name: self.select(name, readonly=True), mailbox)
+        said = self.untagged_responses.get("UIDVALIDITY", [b""])[-1]
+        match = _NZ_NUMBER.match(said) if isinstance(said, bytes) else None
+        return int(match[0]) if match else None
+
+    def fetch_message(self, uid: int, items: str, literals: int) -> Fetched | None:
+        """Return these items of one message, None if there is no such message (RFC 9051 6.4.8, 6.4.5)."""
+        pieces = self.ask(self.uid, "FETCH", str(uid), f"({items})", literals=literals)
+        with self._closed_if_it_fails():
+            ours = [answer for answer in fetched(pieces) if answer.number_of("UID") == uid]
+        # A server may tell of a message piecemeal, and of flags at any time.
+        return Fetched(ours[0].number, {k: v for answer in ours for k, v in answer.items.items()}) if ours else None
+
+    def list_mailboxes(self, selection: str = "") -> list[Listed]:
+        """Return all mailboxes, or those that have what ``selection`` says (RFC 5258)."""
+        pieces = self.ask(self.list, f'{selection} ""'.lstrip(), '"*"', literals=MAX_ANSWER)
+        with self._closed_if_it_fails():
+            return listed(pieces)
+
+    def append_seen(self, mailbox: str, message: Sized) -> None:
+        r"""APPEND a message with \Seen, as a stream (RFC 9051 6.3.12); what its chunks raise passes."""
+        size = f"{{{message.size}}}"
+        self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", size, more=_Literal(self, message).octets)
+
+    def farewell(self) -> None:
+        """Log out, without waiting long for the answer, which changes nothing, and close the connection."""
+        self._stream.hush()
+        self._patience = min(self._patience, FAREWELL_PATIENCE)
+        with suppress(SideConnectionError, ImapRefusal):
+            self.ask(self.logout)
+        self.shutdown()
+
+    @contextmanager
+    def _closed_if_it_fails(self) -> Iterator[None]:
+        """Close the connection, which is out of step, and say why if it is the server or the network."""
+        try:
+            yield
+        except BaseException as failure:
+            self.shutdown()
+            raised, self._raised_while_waiting = self._raised_while_waiting, None
+            if raised is not None:
+                raise raised from None
+            if isinstance(failure, _SERVERS):
+                raise self._account_of(failure) from failure
+            raise
+
+    def _wait(self) -> None:
+        """Tell that the server keeps us waiting; what that raises passes, even if imaplib takes it for its own."""
+        try:
+            self._waiting()
+        except BaseException as failure:
+            self._raised_while_waiting = failure
+            raise
+
+    def _account_of(self, failure: BaseException) -> SideConnectionError:
+        match failure, self.untagged_responses.get("BYE"):
+            case Unreachable(), _:
+                return SideConnectionError("4.4.1", "the IMAP server cannot be reached")
+            case _, [*_, bytes() as bye]:
+                return SideConnectionError(
+                    "4.4.2", f"the IMAP server has ended the connection: {ImapRefusal(bye).words}"
+                )
+            case Silent(), _:
+                return SideConnectionError("4.4.2", "the IMAP server does not respond")
+            case Lost(), _:
+                return SideConnectionError("4.4.2", "the connection to the IMAP server is lost")
+        return out_of_step()
+
+
+class _Literal:
+    """A message on its way to the server: sent once, when the server asks for it."""
+
+    def __init__(self, imap: BoundedIMAP, message: Sized) -> None:
+        self._imap = imap
+        self._message = message
+        self._is_sent = False
+
+    def octets(self, _: bytes) -> bytes:
+        """Send the message; nothing is left of it for imaplib to send."""
+        if self._is_sent:
+            raise out_of_step()
+        self._is_sent = True
+        rest = self._message.size
+        for chunk in self._message.chunks():
+            rest -= len(chunk)
+            if rest < 0:
+                break
+            self._imap.send(chunk)
+        if rest != 0:
+            raise SubmissionRefused("4.3.0 the message is not of the size that it was said to be")
+        self._imap.expect_answer(0)
+        return b""
+
+
+def mailbox_argument(name: str) -> str:
+    """Return a mailbox's name as commands take it."""
+    try:
+        return quoted(modified_utf7(name))
+    except ValueError as failure:
+        raise SubmissionRefused("5.6.6 no such mailbox; its name is no text") from failure
+
+
+def quoted(text: str) -> str:
+    """Return printable text as a quoted string (RFC 9051 section 9)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def printable(text: bytes) -> str:
+    """Return the server's words on one line, bounded."""
+    return _NOT_PRINTABLE.sub("?", " ".join(text.decode("ascii", "replace").split()))[:MAX_WORDS]

@@ -1,0 +1,137 @@
+"""A user's mailboxes: what a submission refers to is read from them, its Sent copy filed in one (RFC 9051).
+
+Never anybody else's, never on another server. All failures are ``SubmissionRefused``, with the reason.
+"""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.inclusion import Content, Named, Span
+from imapproxy.message.reference import Reference
+from imapproxy.net.imap import (
+    BoundedIMAP,
+    ImapRefusal,
+    ImapServer,
+    SideConnectionError,
+    Sized,
+    mailbox_argument,
+    quoted,
+)
+from imapproxy.net.imap_login import log_in
+from imapproxy.net.patient import WAITING_INTERVAL
+from imapproxy.net.reading import Reader
+from imapproxy.net.spool import Keep
+from imapproxy.protocol.login import Credentials
+
+__all__ = ["ImapServer", "Mailboxes"]
+
+# The configuration's word for the mailbox that the server marks as the one for what was sent.
+AUTOMATIC = "auto"
+# What it is called where the server marks none.
+USUAL_NAME = "Sent"
+
+
+class Mailboxes:
+    """The mailboxes of the user whose credentials these are, for one submission; connects when it is first needed.
+
+    ``most`` bounds what is read of one content, and what ``kept`` writes. ``waiting`` is called each ``interval``
+    seconds that the server keeps us waiting; what it raises ends it all.
+    """
+
+    def __init__(
+        self,
+        server: ImapServer,
+        credentials: Credentials,
+        most: int,
+        waiting: Callable[[], None],
+        interval: float = WAITING_INTERVAL,
+    ) -> None:
+        self._server = server
+        self._credentials = credentials
+        self._most = most
+        self._waiting = waiting
+        self._interval = interval
+        self._reader = Reader(self._connection, most)
+        self._keeps: list[Keep] = []
+
+    def __enter__(self) -> "Mailboxes":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._reader.close()
+        for keep in self._keeps:
+            keep.close()
+
+    def named(self, reference: Reference) -> Named:
+        """Return what a reference names; its content is read later, by the same connection."""
+        return self._reader.named(reference)
+
+    def kept(self, contents: Sequence[Content]) -> Sequence[Span]:
+        """Read all of these into a temporary file, their line ends made CRLF."""
+        keep = Keep(self._most)
+        self._keeps.append(keep)
+        return keep.spans(content.chunks() for content in contents)
+
+    def append(self, mailbox: str, message: Sized) -> None:
+        """File a message, as one that was read; what its chunks raise passes.
+
+        It takes a connection of its own: the other one may be needed to read what the message includes.
+        """
+        try:
+            imap = self._connection()
+            try:
+                _file(imap, mailbox, message)
+            finally:
+                imap.farewell()
+        except SideConnectionError as failure:
+            raise SubmissionRefused(str(failure)) from failure
+        except ImapRefusal as refusal:
+            raise SubmissionRefused(refusal.words) from refusal
+
+    def _connection(self) -> BoundedIMAP:
+        """Return a connection on which the user is logged in."""
+        imap = BoundedIMAP(self._server, self._waiting, self._interval)
+        try:
+            log_in(imap, self._credentials)
+        except BaseException:
+            imap.farewell()
+            raise
+        return imap
+
+
+def _file(imap: BoundedIMAP, mailbox: str, message: Sized) -> None:
+    """File a message in a mailbox, which is made if the server says so: [TRYCREATE] (RFC 9051 6.3.12)."""
+    argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else mailbox_argument(mailbox)
+    try:
+        imap.append_seen(argument, message)
+    except ImapRefusal as refusal:
+        if refusal.code != "TRYCREATE":
+            raise
+        _create(imap, argument)
+        imap.append_seen(argument, message)
+
+
+def _create(imap: BoundedIMAP, argument: str) -> None:
+    """Make a mailbox, and subscribe to it, so that it is shown; another session may just have made it."""
+    for command in (imap.create, imap.subscribe):
+        try:
+            imap.ask(command, argument)
+        except ImapRefusal as refusal:
+            if command == imap.create and refusal.code != "ALREADYEXISTS":
+                raise
+
+
+def _sent_mailbox(imap: BoundedIMAP) -> str:
+    r"""Return the argument for the mailbox that the server marks \Sent (RFC 6154); for `Sent` where there is none.
+
+    Dovecot marks no mailbox before it is made, and then the one of the name that is configured: `Sent`, in Debian.
+    """
+    capabilities = imap.ask(imap.capability)[-1] or b""
+    has_special_use = b"SPECIAL-USE" in capabilities.upper().split()
+    for found in imap.list_mailboxes("(SPECIAL-USE)" if has_special_use else ""):
+        if r"\sent" in found.attributes and r"\noselect" not in found.attributes:
+            return quoted(found.name.decode("latin-1"))  # what is not ASCII cannot be said again, and is refused
+    return quoted(USUAL_NAME)

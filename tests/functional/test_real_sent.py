@@ -1,0 +1,185 @@
+"""The copy in Sent (DESIGN 4.3) on real Dovecot; and the point of it all, a large forward that costs nearly nothing."""
+
+import base64
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.delivered import Seen, seen, without_trace
+from tests.functional.dovecot import SENT, SENT_ON_THE_WIRE, Dovecot
+from tests.functional.drafts import BEFORE, ENVELOPE, draft, forward, reference
+from tests.functional.forwarding import Correspondent, correspondent
+from tests.functional.mail_tree import leaf, multipart
+from tests.functional.postfix import Postfix
+from tests.functional.proxy_process import Proxy, running_proxy
+from tests.functional.scripted import pid_of, status_number
+
+MIB = 1 << 20
+
+NOTE = leaf("text/plain; charset=utf-8", "Grüße\r\n".encode(), b"Content-Transfer-Encoding: 8bit\r\n")
+BASE64 = b"Content-Transfer-Encoding: base64\r\n"
+PDF = leaf("application/pdf", b"JVBERi0xLjQK\r\n" * 300, BASE64)
+MESSAGE = multipart(b"=_stored", NOTE, PDF).headed(b"Subject: stored\r\n")
+BCC = b"Bcc: Ann <ann@example.com>\r\n"
+
+
+@pytest.fixture(scope="module")
+def named(dovecot: Dovecot, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    options = {"submit": {"sent-mailbox": 'My "Sent" & mäil'}}
+    with running_proxy(tmp_path_factory.mktemp("named"), dovecot.port, postfix.port, options) as running:
+        yield running
+
+
+NAMED = r'"My \"Sent\" &- m&AOQ-il"'
+
+
+@pytest.fixture(scope="module")
+def automatic(dovecot: Dovecot, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    options = {"submit": {"sent-mailbox": "auto"}}
+    with running_proxy(tmp_path_factory.mktemp("auto"), dovecot.port, postfix.port, options) as running:
+        yield running
+
+
+@pytest.fixture
+def fred(dovecot: Dovecot, postfix: Postfix, named: Proxy) -> Iterator[Correspondent]:
+    with correspondent(dovecot, postfix, named) as user:
+        yield user
+
+
+@pytest.fixture
+def ann(dovecot: Dovecot, postfix: Postfix, automatic: Proxy) -> Iterator[Correspondent]:
+    with correspondent(dovecot, postfix, automatic) as user:
+        yield user
+
+
+def flags(user: Correspondent, mailbox: str) -> bytes:
+    user.direct.select(mailbox, readonly=True)
+    _, data = user.direct.fetch("1:*", "(FLAGS)")
+    return b"".join(item for item in data if isinstance(item, bytes))
+
+
+@pytest.mark.parametrize("kind", ["forward", "draft on the server", "plain"])
+def test_copy_is_what_was_sent_with_bcc(fred: Correspondent, postfix: Postfix, kind: str) -> None:
+    """Octet for octet, trace field and new boundary included; the mailbox is made for the first."""
+    uid = fred.store(MESSAGE.octets)
+    whole = {
+        "forward": forward(f"/INBOX/;UID={uid}", fields=BCC),
+        "draft on the server": ENVELOPE + BCC + reference(f"/INBOX/;UID={uid}"),
+        "plain": draft(BEFORE, fields=BCC),
+    }[kind]
+    for number in range(2):
+        assert fred.client.submit(whole) == "OK SUBMIT completed"
+        arrivals = postfix.take(2)
+        assert set(arrivals) == {"joe@example.com", "ann@example.com"}
+        copies = fred.all_of(NAMED)
+        assert len(copies) == number + 1
+        assert copies[-1].count(BCC) == 1
+        assert re.search(rb"(?m)^Received: from \[127\.0\.0\.1\]\r\n\tby [^ \r]+ with IMAP", copies[-1])
+        for arrival in arrivals.values():
+            assert arrival.content.endswith(copies[-1].replace(BCC, b""))
+    assert flags(fred, NAMED).count(rb"\Seen") == 2
+    (subscribed,) = fred.direct.lsub()[1]
+    assert isinstance(subscribed, bytes)
+    assert subscribed.endswith(NAMED.encode())
+
+
+def test_mailbox_that_is_there(fred: Correspondent) -> None:
+    fred.direct.create(NAMED)
+    fred.store(MESSAGE.octets, NAMED)
+    fred.send(ENVELOPE + b"\r\nHello\r\n")
+    assert len(fred.all_of(NAMED)) == 2
+
+
+def test_what_is_refused_is_not_filed(fred: Correspondent) -> None:
+    refused = ENVELOPE.replace(b"joe@", b"unknown@") + b"\r\nHello\r\n"
+    assert fred.client.submit(refused) == "NO ,unknown@example.com"
+    assert fred.client.submit(forward("/INBOX/;UID=99")).startswith("NO 5.6.6 ")
+    status, _ = fred.direct.select(NAMED, readonly=True)
+    assert status == "NO"
+
+
+def test_forward_of_what_is_in_sent(fred: Correspondent) -> None:
+    """The mailbox that is read is the one that is written."""
+    fred.send(ENVELOPE + b"\r\nHello\r\n")
+    included = fred.forward(forward("/My%20%22Sent%22%20%26%20m%C3%A4il/;UID=1")).parts[1]
+    first, second = fred.all_of(NAMED)
+    assert included.body == first
+    assert seen(second).parts[1].body == first
+
+
+def test_automatic_mailbox(ann: Correspondent) -> None:
+    """The one with \\Sent, whatever its name."""
+    assert SENT not in SENT_ON_THE_WIRE
+    ann.direct.create(SENT_ON_THE_WIRE)
+    ann.direct.create("Sent")
+    sent = ann.send(forward(f"/INBOX/;UID={ann.store(MESSAGE.octets)}"))
+    (copy,) = ann.all_of(SENT_ON_THE_WIRE)
+    assert without_trace(copy) == sent
+    assert rb"\Seen" in flags(ann, SENT_ON_THE_WIRE)
+    ann.direct.select("Sent", readonly=True)
+    assert ann.direct.untagged_responses["EXISTS"] == [b"0"]
+
+
+def test_automatic_mailbox_before_there_is_one(ann: Correspondent) -> None:
+    """It is `Sent`, and is made."""
+    sent = ann.send(ENVELOPE + b"\r\nHello\r\n")
+    assert [without_trace(copy) for copy in ann.all_of("Sent")] == [sent]
+
+
+def test_mailbox_that_cannot_be_written(ann: Correspondent, dovecot: Dovecot) -> None:
+    """What Dovecot says is passed on; what was sent stays sent."""
+    ann.direct.create(SENT_ON_THE_WIRE)
+    directory = dovecot.maildir(ann.user) / ".Verschickte Entw&APw-rfe" / "tmp"
+    directory.chmod(0o500)
+    answer = ann.client.submit(ENVELOPE + b"\r\nHello\r\n")
+    directory.chmod(0o700)
+    assert re.fullmatch(r"OK SUBMIT completed; no copy in Sent \([ -~]+\)", answer), answer
+    assert ann.arrival().endswith(b"Hello\r\n")
+    assert ann.all_of("INBOX") == []
+
+
+def test_session_notices_only_the_copy(fred: Correspondent) -> None:
+    """In Sent itself it is new mail like any other; the selected mailbox stays selected."""
+    fred.direct.create(NAMED)
+    fred.client.select(NAMED)
+    fred.client.heard()
+    assert fred.client.submit(ENVELOPE + b"\r\nHello\r\n") == "OK SUBMIT completed"
+    fred.arrival()
+    fred.client.noop()
+    assert fred.client.untagged_responses.get("EXISTS", [b""])[-1] == b"1"
+    assert fred.client.state == "SELECTED"
+
+
+# The point of it all
+
+ATTACHMENT = 50 * MIB
+
+
+def test_fifty_megabytes_for_two_kibibytes(dovecot: Dovecot, postfix: Postfix, tmp_path: Path) -> None:
+    """The same digest at joe's and in Sent; the proxy's memory rises by less than 16 MiB."""
+    content = random.Random(3).randbytes(ATTACHMENT)
+    digest = hashlib.sha256(content).digest()
+    attachment = leaf("application/x-large", base64.encodebytes(content).replace(b"\n", b"\r\n"), BASE64)
+    message = multipart(b"=_stored", NOTE, attachment).headed(b"Subject: stored\r\n")
+    options = {"submit": {"sent-mailbox": "Sent"}}
+    with (
+        running_proxy(tmp_path, dovecot.port, postfix.large_port, options) as proxy,
+        correspondent(dovecot, postfix, proxy) as user,
+    ):
+        small, large = user.store(MESSAGE.octets), user.store(message.octets)
+        user.forward(forward(f"/INBOX/;UID={small}"))  # what is imported or allocated at first use is there now
+        before, sent_before = status_number(pid_of(proxy), "VmHWM"), user.client.sent
+        arrived = user.forward(forward(f"/INBOX/;UID={large}/;SECTION=2"))
+        assert user.client.sent - sent_before < 2048
+        assert (status_number(pid_of(proxy), "VmHWM") - before) < 16 * 1024
+        assert digest_of(arrived.parts[1]) == digest
+        del arrived
+        assert digest_of(seen(user.all_of("Sent")[-1]).parts[1]) == digest
+
+
+def digest_of(part: Seen) -> bytes:
+    return hashlib.sha256(base64.b64decode(part.body)).digest()

@@ -1,0 +1,284 @@
+from collections.abc import Iterator
+
+import pytest
+
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.imap_url import parse_imap_url
+from imapproxy.message.inclusion import Span, Unfit
+from imapproxy.message.reference import Reference
+from imapproxy.net.imap import Sized
+from imapproxy.net.imap_login import REFUSED
+from imapproxy.net.mailboxes import ImapServer, Mailboxes
+from imapproxy.net.spool import MEMORY_LIMIT
+from imapproxy.protocol.login import Credentials
+from tests.functional.fake_smtp import CLOSE, SILENCE
+from tests.net.peers import nothing_left, open_descriptors
+from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap, Turns
+
+INTERVAL = 0.05  # seconds
+FRED = Credentials("fred", "fred", "pencil", "PLAIN")
+TEXT = b"Subject: what is there\r\n\r\nHello\r\n"
+LARGE = b"x" * 98 + b"\r\n"
+MAILBOXES = {
+    "INBOX": {
+        1: {"": TEXT, "RFC822.SIZE": b"%d" % len(TEXT)},
+        2: {"": LARGE * 20_000, "RFC822.SIZE": b"2000000"},
+        3: {"": b"lone\rends\nand none", "RFC822.SIZE": b"19"},
+        4: {"": b"NUL\0", "RFC822.SIZE": b"4"},
+    }
+}
+
+
+class Waits:
+    """Counts the calls of ``waiting``."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def mailboxes_of(
+    server: ScriptedImap, most: int = 1 << 24, waiting: Waits | None = None, timeout: float = 10
+) -> Mailboxes:
+    return Mailboxes(ImapServer("127.0.0.1", server.port, timeout), FRED, most, waiting or Waits(), INTERVAL)
+
+
+def reference(uid: int) -> Reference:
+    url = f"/INBOX/;UID={uid}"
+    return Reference(parse_imap_url(url), url, None, "")
+
+
+class Text:
+    """A message to file."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+        self.size = sum(map(len, chunks))
+
+    def chunks(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+
+MESSAGE = Text(b"Subject: sent\r\n\r\n", b"Hello\r\n")
+OCTETS = b"Subject: sent\r\n\r\nHello\r\n"
+
+
+def refusal(script: dict[str, Script], mailbox: str = "Sent", message: Sized = MESSAGE) -> str:
+    with nothing_left(), ScriptedImap(script, MAILBOXES) as server, mailboxes_of(server) as mailboxes:
+        with pytest.raises(SubmissionRefused) as caught:
+            mailboxes.append(mailbox, message)
+        assert server.appended == []
+    return caught.value.text
+
+
+# Reading
+
+
+def test_reads_by_one_connection_as_the_user() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        with mailboxes_of(server) as mailboxes:
+            found = [mailboxes.named(reference(uid)) for uid in (1, 2)]
+            assert [each.content.size for each in found] == [len(TEXT), 2_000_000]
+            assert b"".join(found[1].content.chunks()) == LARGE * 20_000
+            assert b"".join(found[0].content.chunks()) == TEXT
+        assert server.connections == 1
+        assert server.answers == [b"\0fred\0pencil"]
+        assert server.commands[-1] == "LOGOUT"
+
+
+def test_connects_only_where_it_must() -> None:
+    with ScriptedImap() as server:
+        with mailboxes_of(server):
+            pass
+        assert server.connections == 0
+
+
+def test_a_login_that_is_refused_is_told_as_it_is() -> None:
+    with ScriptedImap({"AUTHENTICATE": "TAG NO no"}, MAILBOXES) as server, mailboxes_of(server) as mailboxes:
+        with nothing_left(), pytest.raises(SubmissionRefused) as caught:
+            mailboxes.named(reference(1))
+        assert caught.value.text == REFUSED
+        assert server.commands[-1] == "LOGOUT"
+
+
+def test_waiting_is_called() -> None:
+    waiting = Waits()
+    script: dict[str, Script] = {"UID FETCH": (4 * INTERVAL, USUAL), "APPEND": (4 * INTERVAL, USUAL)}
+    with ScriptedImap(script, MAILBOXES) as server, mailboxes_of(server, waiting=waiting) as mailboxes:
+        mailboxes.named(reference(1))
+        once = waiting.count
+        mailboxes.append("Sent", MESSAGE)
+    assert once >= 2
+    assert waiting.count >= once + 2
+
+
+# Keeping
+
+
+def test_keeps_contents_one_after_the_other() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server, mailboxes_of(server) as mailboxes:
+        contents = [mailboxes.named(reference(uid)).content for uid in (1, 2, 3)]
+        spans = mailboxes.kept(contents)
+        again = mailboxes.kept(contents[:1])
+        assert list(map(octets_of, spans)) == [TEXT, LARGE * 20_000, b"lone\r\nends\r\nand none"]
+        assert list(map(octets_of, again)) == [TEXT]
+        assert server.connections == 1
+
+
+def octets_of(span: Span) -> bytes:
+    return span.octets[span.start : span.end]
+
+
+@pytest.mark.parametrize(
+    ("uid", "most", "code"), [(4, 100, "5.6.0"), (1, len(TEXT) - 1, "5.3.4"), (3, 19, "5.3.4"), (99, 100, "5.6.6")]
+)
+def test_what_cannot_be_kept(uid: int, most: int, code: str) -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server, mailboxes_of(server, most) as mailboxes:
+        with pytest.raises(SubmissionRefused) as caught:
+            mailboxes.kept([mailboxes.named(reference(uid)).content])
+        assert caught.value.text.startswith(code)
+
+
+def test_few_descriptors_are_needed() -> None:
+    with ScriptedImap(mailboxes=MAILBOXES) as server, mailboxes_of(server) as mailboxes:
+        before = open_descriptors()
+        content = mailboxes.named(reference(2)).content
+        assert content.size
+        assert content.size > MEMORY_LIMIT
+        mailboxes.kept([content])
+        # one connection, the server's side of it, and one map
+        assert len(open_descriptors() - before) == 3
+
+
+# Filing
+
+
+def test_files_a_copy() -> None:
+    with nothing_left(), ScriptedImap() as server:
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Entwürfe", MESSAGE)
+        assert server.appended == [OCTETS]
+        append = f'APPEND "Entw&APw-rfe" (\\Seen) {{{len(OCTETS)}}}'
+        assert server.commands == ["CAPABILITY", "AUTHENTICATE PLAIN", append, "LOGOUT"]
+
+
+def test_files_what_it_reads_meanwhile() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", mailboxes.named(reference(2)).content)  # type: ignore[arg-type] # its size is known
+        assert server.appended == [LARGE * 20_000]
+        assert server.connections == 2
+
+
+CREATES = ['CREATE "Sent"', 'SUBSCRIBE "Sent"']
+MISSING = "TAG NO [TRYCREATE] no such mailbox"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"APPEND": Turns(MISSING, USUAL)},
+        {"APPEND": Turns(("+ go on", HEAR, HEAR, HEAR, HEAR, MISSING), USUAL)},
+        {"APPEND": Turns(MISSING, USUAL), "CREATE": "TAG NO [ALREADYEXISTS] somebody was faster"},
+        {"APPEND": Turns(MISSING, USUAL), "SUBSCRIBE": "TAG NO no"},
+        {"APPEND": Turns(MISSING, USUAL), "SUBSCRIBE": "TAG BAD no"},
+    ],
+)
+def test_a_mailbox_is_made(script: dict[str, Script]) -> None:
+    with ScriptedImap(script) as server:
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", MESSAGE)
+        assert server.appended == [OCTETS]
+        assert [command for command in server.commands if command.endswith('"Sent"')] == CREATES
+
+
+@pytest.mark.parametrize(
+    ("lists", "mailbox"),
+    [
+        (
+            r'* LIST (\HasNoChildren) "/" INBOX' + "\n" + r'* LIST (\HasNoChildren \Sent) "/" "Gesendet & weg"',
+            "Gesendet & weg",
+        ),
+        (r"* LIST (\sent) NIL {4}" + "\n" + 'a\\"b', 'a\\\\\\"b'),
+        (r'* LIST (\Sent \Noselect) "/" a' + "\n" + r'* LIST (\Sent \NonExistent) "/" b', "b"),
+        (r'* LIST (\Drafts) "/" Drafts', "Sent"),
+        ("* OK there is none", "Sent"),
+    ],
+)
+@pytest.mark.parametrize(("capability", "command"), [("", 'LIST "" "*"'), ("special-use", 'LIST (SPECIAL-USE) "" "*"')])
+def test_the_mailbox_for_what_was_sent(lists: str, mailbox: str, capability: str, command: str) -> None:
+    with ScriptedImap({"LIST": lists + "\nTAG OK done"}) as server:
+        server.capabilities += f" {capability}"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("auto", MESSAGE)
+        assert command in server.commands
+        assert server.commands[-2] == f'APPEND "{mailbox}" (\\Seen) {{{len(OCTETS)}}}'
+        assert server.appended == [OCTETS]
+
+
+OUT_OF_STEP = "4.5.0 the IMAP server sent what cannot be understood"
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ({"LIST": "TAG NO not now"}, "not now"),
+        ({"LIST": '* LIST (\\Sent) "/" "\xe9"\nTAG OK done'}, OUT_OF_STEP),
+        ({"LIST": '* LIST (\\Sent) "/" {3}\na\rb\nTAG OK done'}, "5.5.2 control character in an IMAP command"),
+        ({"LIST": "* LIST what\nTAG OK done"}, OUT_OF_STEP),
+        ({"CAPABILITY": Turns(USUAL, "TAG OK none")}, "no"),
+    ],
+)
+def test_no_mailbox_for_what_was_sent(script: dict[str, Script], text: str) -> None:
+    assert refusal({"APPEND": "TAG NO no", **script}, "auto") == text
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ({"APPEND": "TAG NO [OVERQUOTA] Quota exceeded"}, "Quota exceeded"),
+        ({"APPEND": "TAG BAD what?"}, "what?"),
+        ({"APPEND": MISSING}, "no such mailbox"),
+        ({"APPEND": MISSING, "CREATE": "TAG NO [NOPERM] not here"}, "not here"),
+        ({"APPEND": CLOSE}, "4.4.2 the connection to the IMAP server is lost"),
+        ({"APPEND": ("+ go on", CLOSE)}, "4.4.2 the connection to the IMAP server is lost"),
+        ({"APPEND": ("* BYE full", CLOSE)}, "4.4.2 the IMAP server has ended the connection: full"),
+        ({"GREETING": "* BYE no"}, "4.4.2 the IMAP server has ended the connection: no"),
+        ({"AUTHENTICATE": "TAG NO no"}, REFUSED),
+    ],
+)
+def test_no_copy(script: dict[str, Script], text: str) -> None:
+    assert refusal(script) == text
+
+
+def test_no_copy_in_what_is_no_name() -> None:
+    assert refusal({}, "\udce9").startswith("5.6.6 no such mailbox")
+
+
+def test_a_silent_server_files_no_copy() -> None:
+    with ScriptedImap({"APPEND": SILENCE}) as server, mailboxes_of(server, timeout=0.3) as mailboxes:
+        with pytest.raises(SubmissionRefused) as caught:
+            mailboxes.append("Sent", MESSAGE)
+        assert caught.value.text == "4.4.2 the IMAP server does not respond"
+
+
+@pytest.mark.parametrize("error", [Unfit(), SubmissionRefused("4.4.2 lost"), KeyboardInterrupt()])
+def test_a_copy_that_breaks_off_is_none(error: BaseException) -> None:
+    class Breaking(Text):
+        def chunks(self) -> Iterator[bytes]:
+            yield OCTETS[:10]
+            raise error
+
+    with nothing_left(), ScriptedImap() as server:
+        with mailboxes_of(server) as mailboxes, pytest.raises(type(error)) as caught:
+            mailboxes.append("Sent", Breaking(OCTETS))
+        assert caught.value is error
+        assert server.appended == []
+        assert server.commands[-1].startswith("APPEND")
+
+
+def test_the_secret_does_not_show() -> None:
+    with ScriptedImap(mailboxes=MAILBOXES) as server, mailboxes_of(server) as mailboxes:
+        assert "pencil" not in repr(mailboxes) + repr(mailboxes.named(reference(1)))

@@ -1,0 +1,211 @@
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from time import monotonic
+
+import pytest
+
+from imapproxy.net.patient import Lost, Overlong, PatientStream, PeerFailure, Silent, Unreachable
+from tests.net.peers import PATIENCE, Background, Peer, accepted_by, listening, port_of
+
+TIMEOUT = 0.3  # seconds, for what is to fail
+INTERVAL = 0.05  # seconds
+SMALL = 16 * 1024  # octets that the kernel keeps of a connection
+
+
+class Waits:
+    """Counts the calls of ``waiting``."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+@contextmanager
+def connected(
+    waiting: Callable[[], None] | None = None, interval: float = INTERVAL
+) -> Iterator[tuple[PatientStream, Peer]]:
+    with listening(SMALL) as listener, closing(PatientStream(waiting or Waits(), interval)) as stream:
+        stream.connect("127.0.0.1", port_of(listener), PATIENCE)
+        with accepted_by(listener) as peer:
+            yield stream, peer
+
+
+def soon() -> float:
+    return monotonic() + TIMEOUT
+
+
+def in_time() -> float:
+    return monotonic() + PATIENCE
+
+
+def test_reads_lines_and_octets_wherever_the_borders_fall() -> None:
+    with connected() as (stream, peer):
+        peer.say(b"one\r\ntwo\n12345678")
+        assert stream.line(5, in_time()) == b"one\r\n"
+        assert stream.line(5, in_time()) == b"two\n"
+        assert stream.exactly(3, in_time()) == b"123"
+        assert stream.exactly(0, in_time()) == b""
+        peer.say(b"9\r\n")
+        assert stream.exactly(6, in_time()) == b"456789"
+        assert stream.line(2, in_time()) == b"\r\n"
+
+
+def test_reads_more_than_the_kernel_keeps() -> None:
+    octets = bytes(range(256)) * 4096
+    with connected() as (stream, peer):
+        saying = Background(lambda: peer.say(octets + b"\n"))
+        assert stream.exactly(len(octets), in_time()) == octets
+        assert stream.line(1, in_time()) == b"\n"
+        saying.result()
+
+
+@pytest.mark.parametrize("said", [b"123456\n", b"1234567", b"x" * 40_000])
+def test_a_line_has_its_bound(said: bytes) -> None:
+    with connected() as (stream, peer):
+        peer.say(said)
+        with pytest.raises(Overlong):
+            stream.line(6, in_time())
+
+
+def test_a_line_may_be_as_long_as_its_bound() -> None:
+    with connected() as (stream, peer):
+        peer.say(b"12345\n")
+        assert stream.line(6, in_time()) == b"12345\n"
+
+
+READS: list[Callable[[PatientStream], object]] = [lambda s: s.line(100, soon()), lambda s: s.exactly(100, soon())]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize(("end", "failure"), [(Peer.end_output, Lost), (Peer.reset, Lost), (lambda _: None, Silent)])
+def test_what_does_not_come(
+    read: Callable[[PatientStream], object], end: Callable[[Peer], None], failure: type[PeerFailure]
+) -> None:
+    with connected() as (stream, peer):
+        peer.say(b"half a")
+        end(peer)
+        with pytest.raises(failure):
+            read(stream)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_nothing_comes_of_what_is_closed(read: Callable[[PatientStream], object]) -> None:
+    with connected() as (stream, peer):
+        peer.say(b"one\ntwo\n")
+        assert stream.line(100, in_time()) == b"one\n"
+        stream.close()
+        with pytest.raises(Lost):
+            read(stream)
+        with pytest.raises(Lost):
+            stream.send(b"x", TIMEOUT)
+
+
+def test_what_comes_drop_by_drop_is_bounded_as_a_whole() -> None:
+    with connected() as (stream, peer):
+        dripping = Background(lambda: drip(peer))
+        began = monotonic()
+        with pytest.raises(Silent):
+            stream.line(1000, soon())
+        assert monotonic() - began < 10 * TIMEOUT
+        stream.close()
+        dripping.result()
+
+
+def drip(peer: Peer) -> None:
+    """Say an octet now and then, until the other side goes."""
+    while not peer.is_spoken_to(INTERVAL):
+        peer.say(b"x")
+
+
+def test_waiting_is_called_while_nothing_comes() -> None:
+    waiting = Waits()
+    with connected(waiting) as (stream, _), pytest.raises(Silent):
+        stream.line(100, soon())
+    assert waiting.count >= 3
+
+
+def test_many_short_waits_are_a_long_one() -> None:
+    waiting = Waits()
+    with connected(waiting) as (stream, _):
+        for _ in range(12):
+            with pytest.raises(Silent):
+                stream.exactly(1, monotonic() + INTERVAL / 3)
+    assert waiting.count >= 2
+
+
+def test_nobody_is_told_after_hush() -> None:
+    waiting = Waits()
+    with connected(waiting) as (stream, _):
+        stream.hush()
+        with pytest.raises(Silent):
+            stream.line(100, soon())
+    assert waiting.count == 0
+
+
+@pytest.mark.parametrize("error", [KeyError(), BrokenPipeError(), TimeoutError()])
+def test_what_waiting_raises_passes(error: Exception) -> None:
+    def waiting() -> None:
+        raise error
+
+    with connected(waiting) as (stream, _), pytest.raises(type(error)) as caught:
+        stream.line(100, in_time())
+    assert caught.value is error
+
+
+def test_output_that_is_not_taken_is_waited_for_and_bounded() -> None:
+    waiting = Waits()
+    with connected(waiting) as (stream, _), pytest.raises(Silent):
+        stream.send(bytes(1 << 24), TIMEOUT)
+    assert waiting.count >= 3
+
+
+def test_output_that_is_taken_slowly_is_progress() -> None:
+    sent = bytes(range(256)) * (1 << 16)
+    taken = bytearray()
+    with connected(lambda: taken.extend(peers[0].hear(1 << 20)), INTERVAL) as (stream, peer):
+        peers = [peer]
+        began = monotonic()
+        stream.send(sent, TIMEOUT)
+        assert monotonic() - began > TIMEOUT
+        stream.close()
+        assert bytes(taken) + peer.hear_rest() == sent
+
+
+def test_a_server_that_goes_while_it_is_spoken_to() -> None:
+    with connected() as (stream, peer):
+        peer.say(b"go away\r\n")
+        peer.close()
+        with pytest.raises(Lost):
+            send_without_end(stream)
+
+
+def send_without_end(stream: PatientStream) -> None:
+    while True:
+        stream.send(b"x" * 1000, PATIENCE)
+
+
+def test_a_server_that_cannot_be_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    for host in ("127.0.0.1", "255.255.255.255", "no such host", "x" * 64):
+        with closing(PatientStream(Waits(), INTERVAL)) as stream, pytest.raises(Unreachable):
+            stream.connect(host, port, TIMEOUT)
+
+
+def test_waiting_is_called_while_nobody_accepts_and_the_attempt_ends() -> None:
+    waiting = Waits()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        # Connections in the queue: Linux drops the SYN of whoever comes next, as a dead host would.
+        waiting_in_line = [socket.socket() for _ in range(4)]
+        for client in waiting_in_line:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        with closing(PatientStream(waiting, INTERVAL)) as stream, pytest.raises(Unreachable):
+            stream.connect("127.0.0.1", port, TIMEOUT)
+        for client in waiting_in_line:
+            client.close()
+    assert waiting.count >= 3
