@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 # fakeroot: an ordinary user's Postfix must believe that it is root.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base
-BENCH_PACKAGES := nginx libnginx-mod-mail haproxy
+BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 .PHONY: help demo test lint types packages bench format clean
 
@@ -33,7 +33,7 @@ types: .venv/test.stamp ## types only
 packages: ## Debian packages for the tests, as root
 	@tests/setup/install-packages $(TEST_PACKAGES) || test -z "$$CI"
 
-bench: .venv/demo.stamp ## measure the proxy beside nginx and HAProxy; ARGS=--help for its options
+bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic client; ARGS=--help for its options
 	@tests/setup/install-packages $(BENCH_PACKAGES) || true
 	@$(BIN)/python -m bench $(ARGS)
 

@@ -1,1 +1,1 @@
-"""Measurements of the proxy beside nginx's mail proxy, HAProxy and a direct connection; see ``__main__``."""
+"""Measurements of the proxy beside nginx, HAProxy, a direct connection and classic forwarding; see ``__main__``."""

@@ -2,6 +2,13 @@
 
 Everything runs on loopback. The proxy that is measured has one processor for itself; the load, the canned upstream and
 nginx's authentication server share another: the direct connection's figures show what these two can do at most.
+
+The measure 'forward' has servers of its own, throw-away Dovecot and Postfix: attachments of 1, 10 and 50 MiB are
+forwarded by reference, one at a time and eight at once, with a copy in Sent, beside a client that does it the classic
+way (FETCH, SMTP, APPEND to Sent) without a proxy and has the proxy's processor. It tells the time, by how much the
+proxy's peak memory (VmHWM) rises, and the octets on the client's link; each attachment's digest is checked at the
+recipient and in Sent. It wants dovecot-imapd, postfix and pytest (else it is left out, and the report says so), 2 GiB
+where temporary files go (TMPDIR), and a minute a round on a slow disk.
 """
 
 import argparse
@@ -13,14 +20,16 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from bench import report
-from bench.load import TIMEOUT
-from bench.measures import MEASURES, Fresh, Values
-from bench.processes import busy_seconds, own_seconds, priority, raise_descriptor_limit
+from bench import forward, report
+from bench.measures import MEASURES, Fresh, Measure, Values
+from bench.processes import busy_seconds, explained, own_seconds, priority, raise_descriptor_limit
 from bench.proxies import (
+    CLASSIC,
     IMAPPROXY,
     IMAPPROXY_COMMAND,
     Contestant,
@@ -34,11 +43,16 @@ from bench.proxies import (
 # More than what a proxy with 1,100 clients needs: three descriptors a session, some more of its own.
 DESCRIPTORS = 4_096
 
+FORWARD = "forward"
+NAMES = (*MEASURES, FORWARD)
+
+Entry = TypeVar("Entry")
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--only", action="append", choices=MEASURES, metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("--only", action="append", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=7, help="rounds of all measures (7)")
     parser.add_argument(
         "--proxy-command",
@@ -57,12 +71,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def contestants(proxy_commands: Sequence[str]) -> list[Contestant]:
-    """Return everything that is to be measured."""
+def own_programs(proxy_commands: Sequence[str]) -> list[Contestant]:
+    """Return the proxy, and what else the command line names."""
     commands = {IMAPPROXY: IMAPPROXY_COMMAND}
     for name, _, command in (text.partition("=") for text in proxy_commands):
         commands[name] = command
-    return standard() + [program(name, command) for name, command in commands.items() if command]
+    return [program(name, command) for name, command in commands.items() if command]
 
 
 def processors() -> tuple[frozenset[int], frozenset[int]]:
@@ -71,35 +85,72 @@ def processors() -> tuple[frozenset[int], frozenset[int]]:
     return frozenset(available[:1]), frozenset(available[-1:])
 
 
-def measure(
-    entrants: Sequence[Contestant], names: Sequence[str], rounds: int, cpus: frozenset[int]
-) -> dict[str, dict[str, list[float]]]:
-    """Measure all `entrants`, interleaved; each round another one begins."""
-    samples: dict[str, dict[str, list[float]]] = {entrant.name: {} for entrant in entrants}
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(upstream())
-        instances = {entrant.name: stack.enter_context(running(entrant, server, cpus)) for entrant in entrants}
-        for turn in range(rounds):
-            first = turn % len(entrants)
-            for name in names:
-                for entrant in (*entrants[first:], *entrants[:first]):
-                    progress(f"round {turn + 1} of {rounds}: {name}, {entrant.name}")
-                    fresh = functools.partial(running, entrant, server, cpus)
-                    values = measure_one(name, entrant.name, instances[entrant.name], fresh)
-                    for figure, value in values.items():
-                        samples[entrant.name].setdefault(figure, []).append(value)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is measured in one go of each contestant, named; an OSError is a failure."""
+
+    name: str
+    measures: Mapping[str, Callable[[], Values]]
+
+
+def passages(
+    stack: contextlib.ExitStack, entrants: Sequence[Contestant], names: Sequence[str], cpus: frozenset[int]
+) -> Iterator[Job]:
+    """Start all `entrants` before the canned upstream; yield the jobs of what passes through them."""
+    server = stack.enter_context(upstream())
+    instances = {entrant: stack.enter_context(running(entrant, server, cpus)) for entrant in entrants}
+    for name in names:
+        yield Job(
+            name,
+            {
+                entrant.name: functools.partial(
+                    passage, MEASURES[name], instance, functools.partial(running, entrant, server, cpus)
+                )
+                for entrant, instance in instances.items()
+            },
+        )
+
+
+def passage(once: Measure, instance: Instance, fresh: Fresh) -> Values:
+    """Measure once; a failure says what the program wrote last."""
+    with explained(instance.process):
+        return once(instance, fresh)
+
+
+def forwardings(stack: contextlib.ExitStack, programs: Sequence[Contestant], cpus: frozenset[int]) -> Iterator[Job]:
+    """Start the real servers; yield the jobs of what is forwarded between them, by each of `programs` and without."""
+    sizes = sorted({cell.size * forward.MEBIBYTE for cell in forward.CELLS})
+    host = stack.enter_context(forward.mail_host([forward.SMALL, *sizes]))
+    for cell in forward.CELLS:
+        classic = {CLASSIC: functools.partial(forward.classic, host, cell, cpus)}
+        proxies = {each.name: functools.partial(forward.by_reference, each, host, cell, cpus) for each in programs}
+        yield Job(cell.name, {**classic, **proxies})
+
+
+def measure(jobs: Sequence[Job], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Do all `jobs`, interleaved; each round another contestant begins."""
+    names = dict.fromkeys(name for job in jobs for name in job.measures)
+    samples: dict[str, dict[str, list[float]]] = {
+        name: {} for name in sorted(names, key=lambda name: name not in report.REFERENCES)
+    }
+    for turn in range(rounds):
+        for job in jobs:
+            for name, once in rotated(list(job.measures.items()), turn):
+                progress(f"round {turn + 1} of {rounds}: {job.name}, {name}")
+                try:
+                    values = once()
+                except OSError as error:
+                    raise ChildProcessError(f"{job.name}, {name}: {error}") from error
+                for figure, value in values.items():
+                    samples[name].setdefault(figure, []).append(value)
     progress("")
     return samples
 
 
-def measure_one(name: str, entrant: str, instance: Instance, fresh: Fresh) -> Values:
-    """Measure once; a failure says of whom, and what that program wrote last."""
-    try:
-        return MEASURES[name](instance, fresh)
-    except OSError as error:
-        reason = f"no answer within {TIMEOUT} s" if isinstance(error, BlockingIOError) else error
-        words = "" if instance.process is None else instance.process.last_words()
-        raise ChildProcessError(f"{name}, {entrant}: {reason}\n{words}") from error
+def rotated(entries: list[Entry], turn: int) -> list[Entry]:
+    """Return the entries in their order, from another one on each turn."""
+    first = turn % len(entries)
+    return entries[first:] + entries[:first]
 
 
 def progress(text: str) -> None:
@@ -138,10 +189,12 @@ def run(options: argparse.Namespace) -> None:
     raise_descriptor_limit(DESCRIPTORS)
     load_cpus, proxy_cpus = processors()
     os.sched_setaffinity(0, load_cpus)
-    entrants = contestants(options.proxy_command)
     start, busy, own = time.monotonic(), busy_seconds(), own_seconds()
-    with priority():
-        samples = measure(entrants, options.only or list(MEASURES), options.rounds, proxy_cpus)
+    with priority(), contextlib.ExitStack() as stack:
+        jobs, left_out = prepared(stack, options, proxy_cpus)
+        samples = measure(jobs, options.rounds)
+    # All that was started has ended, so that its processor time is ours to the last.
+    others = busy_seconds() - busy - (own_seconds() - own)
     elapsed = time.monotonic() - start
     environment = {
         "python": platform.python_version(),
@@ -150,25 +203,49 @@ def run(options: argparse.Namespace) -> None:
         "load_processors": sorted(load_cpus),
         "proxy_processors": sorted(proxy_cpus),
         "seconds": round(elapsed),
-        "others_used_processors": round(max(0.0, busy_seconds() - busy - (own_seconds() - own)) / elapsed, 2),
+        "others_used_processors": round(max(0.0, others) / elapsed, 2),
+        "left_out": left_out,
     }
-    show(samples, environment, [entrant.name for entrant in entrants if entrant.name not in report.REFERENCES])
+    show(samples, environment)
     if options.json:
         document = report.document(samples, environment)
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def show(samples: report.Samples, environment: dict[str, object], judged: Sequence[str]) -> None:
+def prepared(
+    stack: contextlib.ExitStack, options: argparse.Namespace, cpus: frozenset[int]
+) -> tuple[list[Job], list[str]]:
+    """Start what all rounds need; return the jobs, and why some are left out that nobody has asked for by name."""
+    programs = own_programs(options.proxy_command)
+    names = options.only or NAMES
+    passing = [name for name in names if name in MEASURES]
+    jobs = list(passages(stack, [*standard(), *programs], passing, cpus)) if passing else []
+    left_out = []
+    if FORWARD in names:
+        try:
+            jobs += forwardings(stack, programs, cpus)
+        except forward.Lacking as error:
+            if options.only:
+                raise
+            left_out.append(str(error))
+    return jobs, left_out
+
+
+def show(samples: report.Samples, environment: Mapping[str, Any]) -> None:
     """Print the report."""
     print(
-        "Python {python}, Linux {kernel}, {rounds} rounds in {seconds} s. Proxies on processor {proxy_processors},\n"
-        "load, upstream and nginx's authentication server on {load_processors}. Other programs of this machine used\n"
-        "{others_used_processors} processors meanwhile.\n".format_map(environment)
+        "Python {python}, Linux {kernel}, {rounds} rounds in {seconds} s. Proxies and the classic client on processor\n"
+        "{proxy_processors}, load, upstream, nginx's authentication server, Dovecot and Postfix on {load_processors}. "
+        "Other programs of\nthis machine used {others_used_processors} processors meanwhile.".format_map(environment)
     )
+    for reason in environment["left_out"]:
+        print(f"Left out: {reason}")
+    print()
     print(*report.table(samples), sep="\n")
-    for name in judged:
-        print()
-        print(*report.marks(samples, name), sep="\n")
+    for name in samples:
+        if name not in report.REFERENCES:
+            print()
+            print(*report.marks(samples, name), sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from functools import cache
 from bench import canned
 from bench.load import Session, logins, logins_at_once, noops_at_once, percentile
 from bench.processes import cpu_seconds, helper, resident_kilobytes
-from bench.proxies import Instance
+from bench.proxies import NGINX, Instance
 
 IDLE_SESSIONS = 1_000
 PARALLEL_NOOPS = 50
@@ -25,7 +25,7 @@ PARALLEL_DOWNLOADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of the report, and its mark: a ratio to nginx to reach, or a value to stay under."""
+    """One figure of the report, its mark (a ratio to reach, or a value to stay under), and to whom the ratio is."""
 
     name: str
     what: str
@@ -33,6 +33,7 @@ class Figure:
     more_is_better: bool
     least_ratio: float | None = None
     below: float | None = None
+    reference: str = NGINX
 
 
 FIGURES = (

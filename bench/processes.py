@@ -88,6 +88,17 @@ def stop(popen: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
 
 
 @contextmanager
+def explained(process: Process | None) -> Iterator[None]:
+    """Add to an error of the block what the process wrote last."""
+    try:
+        yield
+    except OSError as error:
+        reason = "no answer in time" if isinstance(error, BlockingIOError) else error
+        words = "" if process is None else process.last_words()
+        raise ChildProcessError(f"{reason}\n{words}") from error
+
+
+@contextmanager
 def pinned(cpus: frozenset[int]) -> Iterator[None]:
     """Run the block, and whatever is started in it for good, on `cpus` only."""
     before = os.sched_getaffinity(0)
@@ -152,6 +163,26 @@ def proportional_set_size(pid: int) -> float:
         if name == "Pss":
             return int(value.split()[0]) * 1.024
     raise OSError(f"/proc/{pid}/smaps_rollup has no Pss")
+
+
+def reset_peak(pid: int) -> None:
+    """Let the peak of a process and its descendants begin at what is resident now."""
+    for process in tree(pid):
+        Path(f"/proc/{process}/clear_refs").write_text("5")  # proc_pid_clear_refs(5)
+
+
+def peak_kibibytes(pid: int) -> int:
+    """Return the most that was resident of `pid`, and of each of its descendants, since `reset_peak`."""
+    return sum(high_water_mark(process) for process in tree(pid))
+
+
+def high_water_mark(pid: int) -> int:
+    """Return the VmHWM of one process in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "VmHWM":
+            return int(value.split()[0])
+    raise OSError(f"/proc/{pid}/status has no VmHWM")
 
 
 def busy_seconds() -> float:

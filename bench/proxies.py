@@ -1,5 +1,7 @@
 """What is measured: a direct connection, nginx, HAProxy where it is installed, imapproxy, and any other program.
 
+CLASSIC, no proxy either, is what forwarding is compared with (`forward`).
+
 A `Contestant` says how to start one; `running` starts it on the proxy's processor, waits until it takes connections and
 gives the `Instance` that measures work with.
 """
@@ -26,6 +28,7 @@ DIRECT = "direct"
 NGINX = "nginx"
 HAPROXY = "haproxy"
 IMAPPROXY = "imapproxy"
+CLASSIC = "classic"
 IMAPPROXY_COMMAND = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'bin' / 'imapproxy'))} -c {{config}}"
 
 HAPROXY_CONFIGURATION = """\
@@ -53,14 +56,22 @@ imap-server = {host}:{upstream}
 [submit]
 mail-domain = example.com
 """
+# Where there is an SMTP server; the last section above goes on.
+SUBMISSION_CONFIGURATION = """\
+sent-mailbox = Sent
+
+[smtp]
+smtp-server = {host}:{smtp}
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where the canned upstream is reached."""
+    """Where the servers behind a proxy are reached: IMAP, nginx's authentication server, SMTP (0: there is none)."""
 
     port: int
-    auth_port: int
+    auth_port: int = 0
+    smtp_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ def program(name: str, command_line: str) -> Contestant:
 
     def command(directory: Path, port: int, upstream: Upstream) -> list[str]:
         configuration = directory / "imapproxy.conf"
-        text = IMAPPROXY_CONFIGURATION.format(host=HOST, port=port, upstream=upstream.port)
+        template = IMAPPROXY_CONFIGURATION + (SUBMISSION_CONFIGURATION if upstream.smtp_port else "")
+        text = template.format(host=HOST, port=port, upstream=upstream.port, smtp=upstream.smtp_port)
         configuration.write_text(text, encoding="utf-8")
         values = {"config": configuration, "port": port, "upstream": upstream.port}
         return [word.format_map(values) for word in shlex.split(command_line)]

@@ -5,19 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measures import FIGURES, Figure
-from bench.proxies import DIRECT, HAPROXY, NGINX
+from bench import forward, measures
+from bench.measures import Figure
+from bench.proxies import CLASSIC, DIRECT, HAPROXY, NGINX
 
 # Of one contestant, one value a round; NaN never stands here: a figure that does not apply has no entry.
 Samples = Mapping[str, Mapping[str, Sequence[float]]]
-REFERENCES = (DIRECT, NGINX, HAPROXY)
+REFERENCES = (DIRECT, NGINX, HAPROXY, CLASSIC)
+FIGURES = (*measures.FIGURES, *forward.FIGURES)
 # From this share of the direct connection's rate on, the load is said to limit a figure.
 LIMIT = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The values of one figure for one contestant over all rounds, and their ratios to nginx, round by round."""
+    """The values of one figure for one contestant over all rounds, and its ratios to the reference, round by round."""
 
     median: float
     least: float
@@ -27,19 +29,19 @@ class Summary:
     most_ratio: float | None
 
 
-def summarize(figure: Figure, values: Sequence[float], nginx: Sequence[float]) -> Summary:
-    """Return the medians and the spread; a ratio above 1 means better than nginx, whatever the figure's direction."""
+def summarize(figure: Figure, values: Sequence[float], reference: Sequence[float]) -> Summary:
+    """Return the medians and the spread; a ratio above 1 is better than the reference, whatever the direction."""
     ratios = [
-        value / reference if figure.more_is_better else reference / value
-        for value, reference in zip(values, nginx, strict=False)
-        if value > 0 and reference > 0
+        value / other if figure.more_is_better else other / value
+        for value, other in zip(values, reference, strict=False)
+        if value > 0 and other > 0
     ]
     spread = (statistics.median(ratios), min(ratios), max(ratios)) if ratios else (None, None, None)
     return Summary(statistics.median(values), min(values), max(values), *spread)
 
 
 def reached(figure: Figure, summary: Summary) -> bool | None:
-    """Return whether the figure's mark is reached; None when it has none, or nginx was not measured."""
+    """Return whether the figure's mark is reached; None when it has none, or its reference was not measured."""
     if figure.below is not None:
         return summary.median < figure.below
     if figure.least_ratio is None or summary.ratio is None:
@@ -51,7 +53,7 @@ def mark(figure: Figure) -> str:
     """Return the mark in words."""
     if figure.below is not None:
         return f"under {figure.below:g} {figure.unit}"
-    return "" if figure.least_ratio is None else f"{figure.least_ratio:g} x nginx"
+    return "" if figure.least_ratio is None else f"{figure.least_ratio:g} x {figure.reference}"
 
 
 def summaries(samples: Samples) -> Iterator[tuple[Figure, Mapping[str, Summary]]]:
@@ -59,13 +61,14 @@ def summaries(samples: Samples) -> Iterator[tuple[Figure, Mapping[str, Summary]]
     for figure in FIGURES:
         values = {name: figures[figure.name] for name, figures in samples.items() if figure.name in figures}
         if values:
-            nginx = values.get(NGINX, [])
-            yield figure, {name: summarize(figure, value, nginx) for name, value in values.items()}
+            reference = values.get(figure.reference, [])
+            yield figure, {name: summarize(figure, value, reference) for name, value in values.items()}
 
 
 def table(samples: Samples) -> Iterator[str]:
     """Yield the lines of the comparison."""
-    yield "Medians of all rounds [least .. most], and as 'x' the ratio to nginx: above 1 is better than nginx, always."
+    yield "Medians of all rounds [least .. most], and as 'x' the ratio to nginx, or to the classic way of forwarding"
+    yield "(FETCH, SMTP, APPEND to Sent): above 1 is better than nginx or the classic way, always."
     for figure, of_contestants in summaries(samples):
         yield ""
         yield f"{figure.what} ({figure.name}, {figure.unit}, {'more' if figure.more_is_better else 'less'} is better)"
@@ -85,9 +88,14 @@ def row(summary: Summary) -> str:
     """Return one contestant's line."""
     span = f"[{number(summary.least)} .. {number(summary.most)}]"
     text = f"{number(summary.median):>9} {span:<22}"
-    if summary.ratio is None:
+    if summary.ratio is None or summary.least_ratio is None or summary.most_ratio is None:
         return text.rstrip()
-    return f"{text}{summary.ratio:7.2f} x [{summary.least_ratio:.2f} .. {summary.most_ratio:.2f}]"
+    return f"{text}{times(summary.ratio):>7} x [{times(summary.least_ratio)} .. {times(summary.most_ratio)}]"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio; without a fraction where nobody cares."""
+    return f"{ratio:.0f}" if ratio >= 1000 else f"{ratio:.2f}"
 
 
 def number(value: float) -> str:
@@ -105,8 +113,15 @@ def marks(samples: Samples, contestant: str) -> Iterator[str]:
         verdict = None if summary is None else reached(figure, summary)
         if summary is None or verdict is None:
             continue
-        got = f"{number(summary.median)} {figure.unit}" if figure.below is not None else f"{summary.ratio:.2f} x nginx"
+        got = reading(figure, summary)
         yield f"  {figure.what:<36}{mark(figure):<14}{got:<16}{'reached' if verdict else 'MISSED'}"
+
+
+def reading(figure: Figure, summary: Summary) -> str:
+    """Return in words what is compared with the mark."""
+    if figure.below is not None:
+        return f"{number(summary.median)} {figure.unit}"
+    return f"{summary.ratio:.2f} x {figure.reference}"
 
 
 def document(samples: Samples, environment: Mapping[str, object]) -> dict[str, Any]:
@@ -120,10 +135,11 @@ def document(samples: Samples, environment: Mapping[str, object]) -> dict[str, A
                 "unit": figure.unit,
                 "more_is_better": figure.more_is_better,
                 "mark": mark(figure) or None,
+                "reference": figure.reference,
                 "contestants": {
                     name: {
                         "median": summary.median,
-                        "ratio_to_nginx": summary.ratio,
+                        "ratio": summary.ratio,
                         "reached": None if name in REFERENCES else reached(figure, summary),
                         "rounds": list(samples[name][figure.name]),
                     }

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.measures import FIGURES, Figure
-from bench.report import document, marks, reached, summaries, summarize, table
+from bench.measures import Figure
+from bench.report import FIGURES, document, marks, reached, summaries, summarize, table
 
 RATE = Figure("rate", "a rate", "1/s", more_is_better=True, least_ratio=0.5)
 DELAY = Figure("delay", "a delay", "us", more_is_better=False, least_ratio=0.9)
@@ -12,7 +12,7 @@ PLAIN = Figure("plain", "no mark", "s", more_is_better=False)
 
 
 @pytest.mark.parametrize(
-    ("figure", "values", "nginx", "ratio"),
+    ("figure", "values", "reference", "ratio"),
     [
         (RATE, [10.0, 20.0], [10.0, 10.0], 1.5),
         (DELAY, [100.0, 50.0], [100.0, 100.0], 1.5),
@@ -20,10 +20,10 @@ PLAIN = Figure("plain", "no mark", "s", more_is_better=False)
         (RATE, [10.0, 20.0], [0.0, 10.0], 2.0),
     ],
 )
-def test_ratio_above_one_is_better_than_nginx(
-    figure: Figure, values: list[float], nginx: list[float], ratio: float | None
+def test_ratio_above_one_is_better_than_the_reference(
+    figure: Figure, values: list[float], reference: list[float], ratio: float | None
 ) -> None:
-    assert summarize(figure, values, nginx).ratio == ratio
+    assert summarize(figure, values, reference).ratio == ratio
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,28 @@ def test_marks_say_what_was_reached_and_what_was_missed() -> None:
     ]  # fmt: skip
 
 
+FORWARDING = {
+    "classic": {"forward-50x1": [3.0], "forward-50x1-sent": [140_000.0]},
+    "imapproxy": {"forward-50x1": [2.0], "forward-50x1-sent": [0.7], "forward-50x1-memory": [17.0]},
+}
+
+
+def test_forwarding_is_compared_with_the_classic_way() -> None:
+    assert {figure.name: of["imapproxy"].ratio for figure, of in summaries(FORWARDING)} == {
+        "forward-50x1": 1.5,
+        "forward-50x1-sent": pytest.approx(200_000),
+        "forward-50x1-memory": None,
+    }
+
+
+def test_marks_of_forwarding() -> None:
+    assert [" ".join(line.split()) for line in marks(FORWARDING, "imapproxy")] == [
+        "Marks of imapproxy",
+        "... rise of peak memory, 50 MiB under 16 MiB 17.0 MiB MISSED",
+        "... the client sends, 50 MiB under 2 KiB 0.70 KiB reached",
+    ]
+
+
 def test_a_figure_that_does_not_apply_has_no_row() -> None:
     assert [(figure.name, list(of)) for figure, of in summaries(SAMPLES)] == [
         ("bulk", ["direct", "nginx", "imapproxy"]),
@@ -83,8 +105,12 @@ def test_the_document_judges_no_reference() -> None:
 
 
 def test_every_mark_of_the_design_stands_in_the_table() -> None:
-    assert {figure.name: figure.least_ratio or figure.below for figure in FIGURES} == {
+    marks = {figure.name: figure.least_ratio or figure.below for figure in FIGURES}
+    assert {name: mark for name, mark in marks.items() if not name.startswith("forward")} == {
         "bulk": 2.0, "bulk-cpu": None, "messages": 2.0, "messages-cpu": None, "lines": 8.0, "lines-cpu": None,
         "noop": 0.9, "noops": 0.5, "noops-cpu": None, "logins": 0.9, "logins-cpu": None, "logins-parallel": None,
         "memory": 30.0, "beside": None, "beside-p95": None, "beside-bulk": None,
+    }  # fmt: skip
+    assert {name: mark for name, mark in marks.items() if name.startswith("forward") and mark} == {
+        "forward-50x1-memory": 16, "forward-50x1-sent": 2,
     }  # fmt: skip
