@@ -24,7 +24,7 @@ from imapproxy.message.inclusion import (
     is_content_field,
     wrapped_inclusion_of,
 )
-from imapproxy.message.mime import PARAMETER, UNENCODED, Part, read_entity
+from imapproxy.message.mime import PARAMETER, UNENCODED, Part, read_entity, transfer_encoding
 from imapproxy.message.reference import Outline, Referring
 from imapproxy.message.segments import Rendering, Segment, Slice, rendering_of, whole
 from imapproxy.message.site import Extensions
@@ -151,8 +151,15 @@ class _Composer:
         if not part.is_closed:
             raise SubmissionRefused("5.6.0 a multipart that refers to something has no end")
         boundary = self.composition.boundary(part)
-        fields = self.converter.container_fields(_with_boundary(part.fields, boundary))
-        return fields, list(self._parts(part, boundary.encode("ascii")))
+        fields = _with_boundary(part.fields, boundary)
+        return self._relabelled(fields), list(self._parts(part, boundary.encode("ascii")))
+
+    def _relabelled(self, fields: Sequence[Field]) -> Sequence[Field]:
+        """Let no multipart say that all within it is 7-bit, which the client could not know (RFC 2045, 6.4)."""
+        if not self.converter.eight_bit:
+            return self.converter.container_fields(fields)
+        says_7bit = named(fields, "content-transfer-encoding") and transfer_encoding(fields) == "7bit"
+        return labelled(fields, "8bit") if says_7bit else fields
 
     def _parts(self, part: Part, boundary: bytes) -> Iterator[Segment]:
         """Yield the parts, and what stands between them, with the fresh boundary for the draft's."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from imapproxy.errors import ClientError, SubmissionRefused
-from imapproxy.message.draft import MAX_LINE, LineEnds, Octets, has_long_line
+from imapproxy.errors import SubmissionRefused
+from imapproxy.message.draft import MAX_LINE, Octets, has_long_line
 from imapproxy.message.fields import MAX_FIELDS, Field, named
 
 
@@ -154,6 +154,8 @@ _CONTENT_FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
 # RFC 2017, 4: what a client may say of a part in the phantom header of its reference; all else is the part's own.
 _OVERRIDING = ("content-disposition", "content-description", "content-id", "content-language", "content-location")
 
@@ -172,13 +174,11 @@ def wrapped_inclusion_of(content: Content, phantom: Sequence[Field]) -> Inclusio
 
 def content_fields(header: bytes) -> list[Field]:
     """Return the Content- fields of a header as it is stored; what else stands there, well-formed or not, is left."""
-    line_ends = LineEnds()
-    try:
-        lines = line_ends.feed(header) + line_ends.finish()
-    except ClientError:
-        raise SubmissionRefused("5.6.0 NUL in the header of what is referred to") from None
-    found = islice(_CONTENT_FIELD.finditer(lines), MAX_FIELDS)
-    return [Field(match[1].decode("ascii"), match[0]) for match in found]
+    found = islice(_CONTENT_FIELD.finditer(_LINE_END.sub(b"\r\n", header + b"\n")), MAX_FIELDS)
+    fields = [Field(match[1].decode("ascii"), match[0]) for match in found]
+    if any(b"\0" in field.raw for field in fields):
+        raise SubmissionRefused("5.6.0 NUL in the header of what is referred to")
+    return fields
 
 
 def is_content_field(field: Field) -> bool:

@@ -11,7 +11,7 @@ continuation request, and these octets are never logged.
 
 import imaplib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -197,10 +197,21 @@ class BoundedIMAP(imaplib.IMAP4):
         with self._closed_if_it_fails():
             return listed(pieces)
 
+    def announced(self) -> frozenset[str]:
+        """Return what the server can do for this user, in upper case; it may be more than it said before the login."""
+        words = self.ask(self.capability)[-1] or b""
+        return frozenset(words.decode("ascii", "replace").upper().split())
+
     def append_seen(self, mailbox: str, message: Sized) -> None:
         r"""APPEND a message with \Seen, as a stream (RFC 9051 6.3.12); what its chunks raise passes."""
         size = f"{{{message.size}}}"
         self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", size, more=_Literal(self, message).octets)
+
+    def append_catenated(self, mailbox: str, pieces: Sequence[Sized | str]) -> None:
+        r"""APPEND with \Seen a message of texts and of what the server has, by its URL (RFC 4469 section 3)."""
+        catenation = _Catenation(self, pieces)
+        beginning = f"({catenation.said()}"
+        self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", "CATENATE", beginning, more=catenation.more)
 
     def farewell(self) -> None:
         """Log out, without waiting long for the answer, which changes nothing, and close the connection."""
@@ -270,6 +281,37 @@ class _Literal:
             raise SubmissionRefused("4.3.0 the message is not of the size that it was said to be")
         self._imap.expect_answer(0)
         return b""
+
+
+class _Catenation:
+    """A message in pieces on its way to the server, which asks for each text."""
+
+    def __init__(self, imap: BoundedIMAP, pieces: Iterable[Sized | str]) -> None:
+        self._imap = imap
+        self._pieces = iter(pieces)
+        self._text: _Literal | None = None
+
+    def said(self) -> str:
+        """Return what is said up to the next text, or to the end.
+
+        catenate-data = "CATENATE" SP "(" cat-part *(SP cat-part) ")" ; cat-part = text-literal / url
+        text-literal = "TEXT" SP literal ; url = "URL" SP astring
+        """
+        parts: list[str] = []
+        for piece in self._pieces:
+            if not isinstance(piece, str):
+                self._text = _Literal(self._imap, piece)
+                return " ".join([*parts, f"TEXT {{{piece.size}}}"])
+            parts.append(f"URL {quoted(piece)}")
+        return " ".join(parts) + ")"
+
+    def more(self, request: bytes) -> bytes:
+        """Send the text that was announced, and return what is said behind it."""
+        if self._text is None:
+            raise out_of_step()
+        self._text.octets(request)
+        said = self.said()
+        return said.encode("ascii") if said == ")" else f" {said}".encode("ascii")
 
 
 def mailbox_argument(name: str) -> str:

@@ -9,12 +9,13 @@ from types import TracebackType
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.reference import Reference
+from imapproxy.message.segments import Rendering
+from imapproxy.net.catenation import Piece, pieces_of
 from imapproxy.net.imap import (
     BoundedIMAP,
     ImapRefusal,
     ImapServer,
     SideConnectionError,
-    Sized,
     mailbox_argument,
     quoted,
 )
@@ -75,21 +76,29 @@ class Mailboxes:
         self._keeps.append(keep)
         return keep.spans(content.chunks() for content in contents)
 
-    def append(self, mailbox: str, message: Sized) -> None:
-        """File a message, as one that was read; what its chunks raise passes.
-
-        It takes a connection of its own: the other one may be needed to read what the message includes.
-        """
+    def append(self, mailbox: str, message: Rendering) -> None:
+        """File a message, as one that was read; what its chunks raise passes."""
         try:
-            imap = self._connection()
-            try:
-                _file(imap, mailbox, message)
-            finally:
-                imap.farewell()
+            self._append(mailbox, message, pieces_of(message))
         except SideConnectionError as failure:
             raise SubmissionRefused(str(failure)) from failure
         except ImapRefusal as refusal:
             raise SubmissionRefused(refusal.words) from refusal
+
+    def _append(self, mailbox: str, message: Rendering, pieces: Sequence[Piece]) -> None:
+        """File a message by the connection that was read by, unless it is needed to read what the message includes.
+
+        That need not be read where the server puts the message together from what it has.
+        """
+        reading = self._reader.connection
+        if reading is not None and not any(isinstance(piece, str) for piece in pieces):
+            _file(reading, mailbox, lambda argument: reading.append_seen(argument, message))
+        elif reading is None or not _catenated(reading, mailbox, pieces):
+            imap = self._connection()
+            try:
+                _file(imap, mailbox, lambda argument: imap.append_seen(argument, message))
+            finally:
+                imap.farewell()
 
     def _connection(self) -> BoundedIMAP:
         """Return a connection on which the user is logged in."""
@@ -102,16 +111,27 @@ class Mailboxes:
         return imap
 
 
-def _file(imap: BoundedIMAP, mailbox: str, message: Sized) -> None:
+def _catenated(imap: BoundedIMAP, mailbox: str, pieces: Sequence[Piece]) -> bool:
+    """File a message in pieces, if the server takes that (RFC 4469); tell whether it did."""
+    if "CATENATE" not in imap.announced():
+        return False
+    try:
+        _file(imap, mailbox, lambda argument: imap.append_catenated(argument, pieces))
+    except ImapRefusal:  # it may take the message as one
+        return False
+    return True
+
+
+def _file(imap: BoundedIMAP, mailbox: str, append_to: Callable[[str], None]) -> None:
     """File a message in a mailbox, which is made if the server says so: [TRYCREATE] (RFC 9051 6.3.12)."""
     argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else mailbox_argument(mailbox)
     try:
-        imap.append_seen(argument, message)
+        append_to(argument)
     except ImapRefusal as refusal:
         if refusal.code != "TRYCREATE":
             raise
         _create(imap, argument)
-        imap.append_seen(argument, message)
+        append_to(argument)
 
 
 def _create(imap: BoundedIMAP, argument: str) -> None:
@@ -129,9 +149,8 @@ def _sent_mailbox(imap: BoundedIMAP) -> str:
 
     Dovecot marks no mailbox before it is made, and then the one of the name that is configured: `Sent`, in Debian.
     """
-    capabilities = imap.ask(imap.capability)[-1] or b""
-    has_special_use = b"SPECIAL-USE" in capabilities.upper().split()
-    for found in imap.list_mailboxes("(SPECIAL-USE)" if has_special_use else ""):
+    selection = "(SPECIAL-USE)" if "SPECIAL-USE" in imap.announced() else ""
+    for found in imap.list_mailboxes(selection):
         if r"\sent" in found.attributes and r"\noselect" not in found.attributes:
             return quoted(found.name.decode("latin-1"))  # what is not ASCII cannot be said again, and is refused
     return quoted(USUAL_NAME)

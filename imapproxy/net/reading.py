@@ -6,7 +6,7 @@ client has selected changes. Nothing of a content is held but the window under w
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.fields import MAX_HEADER, named
@@ -34,6 +34,12 @@ class Stored:
     uidvalidity: int | None
     size: int | None
 
+    @property
+    def url(self) -> str:
+        """What the server itself finds it by: a URL relative to the server (RFC 5092 section 7)."""
+        url = replace(self.reference.url, host=None, port=None, user=None, uidvalidity=self.uidvalidity)
+        return f"{url}/;SECTION=TEXT" if self.reference.content_section == "TEXT" else str(url)
+
     def chunks(self) -> Iterator[bytes]:
         """Read it; SubmissionRefused if that fails.
 
@@ -53,11 +59,16 @@ class Reader:
     """Reads by one connection, which it makes when it is first needed; ``most`` octets of a content."""
 
     def __init__(self, connection: Callable[[], BoundedIMAP], most: int) -> None:
-        self._connection = connection
+        self._connect = connection
         self._most = most
         self._imap: BoundedIMAP | None = None
         self._examined: str | None = None
         self._uidvalidity: int | None = None
+
+    @property
+    def connection(self) -> BoundedIMAP | None:
+        """The connection that was read by last, if there is one still."""
+        return self._imap
 
     def close(self) -> None:
         """Log out, if need be."""
@@ -103,7 +114,7 @@ class Reader:
         """Return the connection, with the reference's mailbox selected, which must be the one that it was."""
         mailbox = reference.url.mailbox
         if self._imap is None:
-            self._imap, self._examined = self._connection(), None
+            self._imap, self._examined = self._connect(), None
         if self._examined != mailbox:
             self._examined = None  # a mailbox that cannot be selected leaves none that is
             try:

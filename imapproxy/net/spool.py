@@ -56,7 +56,10 @@ class Spool:
 
 
 class Keep:
-    """Texts one after the other, ``most`` octets together; of each only the line ends change, to CRLF."""
+    """Texts one after the other, each on a line of its own; of each only the line ends change, to CRLF.
+
+    ``most`` bounds how many octets all of them take.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -73,6 +76,7 @@ class Keep:
         self._store.close()
 
     def _added(self, text: Iterable[bytes]) -> tuple[int, int]:
+        self._write(b"\r\n")  # what begins with a boundary begins a line
         start = self._store.size
         line_ends = LineEnds()
         try:

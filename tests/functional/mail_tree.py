@@ -77,6 +77,15 @@ def _section(part: Entity, name: str) -> Iterator[tuple[str, bytes]]:
         yield from _numbered(message, f"{name}.")
 
 
+def part_of(message: Entity, name: str) -> Entity:
+    """Return the part that a section of numbers names; "" is the message."""
+    part = around = message
+    for number in map(int, filter(None, name.split("."))):
+        part = around.parts[number - 1] if around.kind.startswith("multipart/") else around
+        around = part.parts[0] if part.kind == "message/rfc822" else part
+    return part
+
+
 def structure(part: Entity) -> bytes:
     """Return its BODYSTRUCTURE (RFC 9051, 7.5.2), which states what is asked for here: kinds, sizes, nesting."""
     kind, _, subtype = part.kind.upper().encode().partition(b"/")

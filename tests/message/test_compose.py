@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.inclusion import Unfit
+from imapproxy.message.message import Extensions
 from tests.message.samples import ALL, EIGHT_BIT, RECEIVED, SEVEN_BIT, STAMP, Mailbox, checked
 
 U = STAMP.unique
@@ -68,9 +69,9 @@ def fresh(text: str) -> str:
     return found
 
 
-def part(section: str, extensions: object = ALL, kind: str = "multipart/mixed", phantom: str = "") -> str:
+def part(section: str, extensions: Extensions = ALL, kind: str = "multipart/mixed", phantom: str = "") -> str:
     """Return what a reference becomes, as the only part of a multipart."""
-    text = body(mailbox().sent(HEAD + MIME + mixed(to(section, phantom), kind=kind), extensions))  # type: ignore[arg-type]
+    text = body(mailbox().sent(HEAD + MIME + mixed(to(section, phantom), kind=kind), extensions))
     boundary = fresh(text)
     start, end = f'Content-Type: {kind};\n\tboundary="{boundary}"\n\n--{boundary}\n', f"\n--{boundary}--\n"
     assert text.startswith(start)
@@ -185,6 +186,21 @@ def test_drafts_whose_structure_is_in_doubt_are_refused(text: str, want: str) ->
     with pytest.raises(SubmissionRefused) as caught:
         mailbox().sent(HEAD + MIME + text)
     assert caught.value.text == want
+
+
+@pytest.mark.parametrize(
+    ("label", "extensions", "want"),
+    [
+        ("7bit", EIGHT_BIT, "8bit"),
+        ("8bit", EIGHT_BIT, "8bit"),
+        ("binary", EIGHT_BIT, "binary"),
+        ("8bit", SEVEN_BIT, "7bit"),
+        ("7bit", SEVEN_BIT, "7bit"),
+    ],
+)
+def test_no_multipart_is_labelled_7bit_around_what_may_not_be(label: str, extensions: Extensions, want: str) -> None:
+    text = f"{HEAD}{MIME}Content-Transfer-Encoding: {label}\n{mixed(to('2'))}"
+    assert f"\nContent-Transfer-Encoding: {want}\n" in f"\n{body(mailbox().sent(text, extensions))}"
 
 
 # The whole submission.
@@ -339,9 +355,9 @@ def test_the_sent_copy_is_what_was_sent_with_its_bcc() -> None:
 
 
 @pytest.mark.parametrize(("extensions", "want"), [(ALL, "Jos\u00e9"), (EIGHT_BIT, "=?utf-8?q?Jos=C3=A9?=")])
-def test_the_sent_copys_bcc_is_written_as_the_rest(extensions: object, want: str) -> None:
+def test_the_sent_copys_bcc_is_written_as_the_rest(extensions: Extensions, want: str) -> None:
     message = mailbox().message("Bcc: Jos\u00e9 <j@b.example>\nSubject: \u00e9\n\nhello\n")
-    copy = message.sent_copy(message.rendering(extensions))  # type: ignore[arg-type]
+    copy = message.sent_copy(message.rendering(extensions))
     assert b"".join(copy.chunks()).startswith(f"Bcc: {want} <j@b.example>\r\n".encode())
 
 

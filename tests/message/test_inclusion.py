@@ -99,9 +99,10 @@ def test_only_content_fields_come_along(header: bytes, want: bytes) -> None:
     assert b"".join(field.raw for field in content_fields(header)) == want
 
 
-def test_a_header_with_nul_is_refused() -> None:
+def test_a_content_field_with_nul_is_refused() -> None:
     with pytest.raises(SubmissionRefused, match="NUL"):
         content_fields(b"Content-Type: a\0b\r\n")
+    assert content_fields(b"Subject: a\0b\r\n") == []
 
 
 @given(st.binary(max_size=200))

@@ -21,7 +21,7 @@ from imapproxy.net.imap import (
 from imapproxy.protocol.fetched import Listed
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE
 from tests.net.peers import nothing_left
-from tests.net.scripted_imap import USUAL, Script, ScriptedImap
+from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap
 
 AMPLE = 20.0  # seconds, for what is to succeed on a busy machine too
 TIMEOUT = 0.3  # seconds, for what is to fail
@@ -355,6 +355,24 @@ def test_append_streams() -> None:
             imap.append_seen('"Sent"', Text([]))
         assert server.appended == [b"".join(chunks), b""]
         assert server.commands[1:3] == ['APPEND "Sent" (\\Seen) {10000000}', 'APPEND "Sent" (\\Seen) {0}']
+
+
+def test_append_of_pieces() -> None:
+    """Each text is sent when the server asks for it, the URLs of what it has behind it."""
+    asking = ("+ go on", HEAR, "+ go on", HEAR, "TAG OK done")
+    with ScriptedImap({"APPEND": asking}) as server:
+        with connection(server) as imap:
+            imap.append_catenated('"Sent"', ["/a/;UID=1", Text([b"one"]), "/b/;UID=2", '/"/;UID=3', Text([b"two"])])
+        assert server.commands[1] == 'APPEND "Sent" (\\Seen) CATENATE (URL "/a/;UID=1" TEXT {3}'
+        assert server.heard == ['one URL "/b/;UID=2" URL "/\\"/;UID=3" TEXT {3}', "two)"]
+
+
+@pytest.mark.parametrize("pieces", [["/a/;UID=1"], [Text([b"one"])]])
+def test_a_server_that_asks_for_pieces_that_there_are_not(pieces: list[Text | str]) -> None:
+    with ScriptedImap({"APPEND": ("+ go on", HEAR, "+ go on")}) as server, connection(server) as imap:
+        with pytest.raises(SideConnectionError) as caught:
+            imap.append_catenated('"Sent"', pieces)
+        assert str(caught.value) == OUT_OF_STEP
 
 
 def test_an_append_that_is_refused_before_the_message() -> None:

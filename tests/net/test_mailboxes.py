@@ -4,9 +4,9 @@ import pytest
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.imap_url import parse_imap_url
-from imapproxy.message.inclusion import Span, Unfit
+from imapproxy.message.inclusion import Span, Streamed, Unfit
 from imapproxy.message.reference import Reference
-from imapproxy.net.imap import Sized
+from imapproxy.message.segments import Rendering, rendering_of, whole
 from imapproxy.net.imap_login import REFUSED
 from imapproxy.net.mailboxes import ImapServer, Mailboxes
 from imapproxy.net.spool import MEMORY_LIMIT
@@ -50,22 +50,11 @@ def reference(uid: int) -> Reference:
     return Reference(parse_imap_url(url), url, None, "")
 
 
-class Text:
-    """A message to file."""
-
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = chunks
-        self.size = sum(map(len, chunks))
-
-    def chunks(self) -> Iterator[bytes]:
-        return iter(self._chunks)
-
-
-MESSAGE = Text(b"Subject: sent\r\n\r\n", b"Hello\r\n")
+MESSAGE = rendering_of([whole(b"Subject: sent\r\n\r\n"), whole(b"Hello\r\n")], smtputf8=False)
 OCTETS = b"Subject: sent\r\n\r\nHello\r\n"
 
 
-def refusal(script: dict[str, Script], mailbox: str = "Sent", message: Sized = MESSAGE) -> str:
+def refusal(script: dict[str, Script], mailbox: str = "Sent", message: Rendering = MESSAGE) -> str:
     with nothing_left(), ScriptedImap(script, MAILBOXES) as server, mailboxes_of(server) as mailboxes:
         with pytest.raises(SubmissionRefused) as caught:
             mailboxes.append(mailbox, message)
@@ -164,16 +153,74 @@ def test_files_a_copy() -> None:
         assert server.commands == ["CAPABILITY", "AUTHENTICATE PLAIN", append, "LOGOUT"]
 
 
+def including(mailboxes: Mailboxes, uid: int) -> Rendering:
+    content = mailboxes.named(reference(uid)).content
+    return rendering_of([whole(b"Subject: sent\r\n\r\n"), Streamed(content), whole(b"\r\n--b--\r\n")], smtputf8=False)
+
+
 def test_files_what_it_reads_meanwhile() -> None:
     with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
         with mailboxes_of(server) as mailboxes:
-            mailboxes.append("Sent", mailboxes.named(reference(2)).content)  # type: ignore[arg-type] # its size is known
-        assert server.appended == [LARGE * 20_000]
+            mailboxes.append("Sent", including(mailboxes, 2))
+        assert server.appended == [b"Subject: sent\r\n\r\n" + LARGE * 20_000 + b"\r\n--b--\r\n"]
         assert server.connections == 2
+
+
+def test_files_by_the_connection_that_nothing_is_read_by_any_more() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.named(reference(1))
+            mailboxes.append("Sent", MESSAGE)
+        assert server.appended == [OCTETS]
+        assert server.connections == 1
 
 
 CREATES = ['CREATE "Sent"', 'SUBSCRIBE "Sent"']
 MISSING = "TAG NO [TRYCREATE] no such mailbox"
+CATENATE = 'APPEND "Sent" (\\Seen) CATENATE (TEXT {17}'
+CATENATED = ["Subject: sent", "", ' URL "/INBOX;UIDVALIDITY=7/;UID=1" TEXT {9}', "", "--b--", ")"]
+TAKEN = ("+ go on", HEAR, HEAR, HEAR, "+ go on", HEAR, HEAR, HEAR, "TAG OK done")
+
+
+def test_what_the_server_has_it_is_only_told_of() -> None:
+    with nothing_left(), ScriptedImap({"APPEND": TAKEN}, MAILBOXES) as server:
+        server.capabilities += " catenate"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", including(mailboxes, 1))
+        assert server.commands[-3:] == ["CAPABILITY", CATENATE, "LOGOUT"]
+        assert server.heard == CATENATED
+        assert (server.connections, server.appended) == (1, [])
+
+
+def test_a_mailbox_is_made_for_what_is_put_together_too() -> None:
+    with nothing_left(), ScriptedImap({"APPEND": Turns(MISSING, TAKEN)}, MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", including(mailboxes, 1))
+        assert server.commands[-5:] == [CATENATE, *CREATES, CATENATE, "LOGOUT"]
+        assert server.heard == CATENATED
+
+
+@pytest.mark.parametrize(
+    "refused", ["TAG NO [BADURL] what?", "TAG BAD what?", ("+ go on", HEAR, HEAR, HEAR, "TAG NO no")]
+)
+def test_a_server_that_does_not_put_it_together_is_given_all_of_it(refused: Script) -> None:
+    with nothing_left(), ScriptedImap({"APPEND": Turns(refused, USUAL)}, MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", including(mailboxes, 1))
+        assert server.appended == [b"Subject: sent\r\n\r\n" + TEXT + b"\r\n--b--\r\n"]
+        assert server.connections == 2
+
+
+def test_a_copy_that_may_be_there_is_not_filed_again() -> None:
+    script: dict[str, Script] = {"APPEND": ("+ go on", HEAR, HEAR, HEAR, "+ go on", HEAR, HEAR, HEAR, CLOSE)}
+    with nothing_left(), ScriptedImap(script, MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes, pytest.raises(SubmissionRefused) as caught:
+            mailboxes.append("Sent", including(mailboxes, 1))
+        assert caught.value.text == "4.4.2 the connection to the IMAP server is lost"
+        assert server.appended == []
 
 
 @pytest.mark.parametrize(
@@ -266,14 +313,16 @@ def test_a_silent_server_files_no_copy() -> None:
 
 @pytest.mark.parametrize("error", [Unfit(), SubmissionRefused("4.4.2 lost"), KeyboardInterrupt()])
 def test_a_copy_that_breaks_off_is_none(error: BaseException) -> None:
-    class Breaking(Text):
+    class Breaking:
+        size = len(OCTETS)
+
         def chunks(self) -> Iterator[bytes]:
             yield OCTETS[:10]
             raise error
 
     with nothing_left(), ScriptedImap() as server:
         with mailboxes_of(server) as mailboxes, pytest.raises(type(error)) as caught:
-            mailboxes.append("Sent", Breaking(OCTETS))
+            mailboxes.append("Sent", rendering_of([Breaking()], smtputf8=False))
         assert caught.value is error
         assert server.appended == []
         assert server.commands[-1].startswith("APPEND")

@@ -133,7 +133,7 @@ def test_keeps_texts_with_their_line_ends_made_crlf(text: list[bytes], kept: byt
 def test_keeps_much_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = open_files()
-    with closing(Keep(2 * len(LARGE))) as keep:
+    with closing(Keep(2 * (2 + len(LARGE)))) as keep:
         spans = keep.spans([[LARGE], [LINE] * (len(LARGE) // len(LINE))])
         assert list(tmp_path.iterdir()) == []
         assert isinstance(spans[0].octets, mmap.mmap)
@@ -142,12 +142,18 @@ def test_keeps_much_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_keeps_no_more_than_it_may() -> None:
-    with closing(Keep(5)) as keep:
+    with closing(Keep(9)) as keep:
         assert len(keep.spans([[b"ab"], [b"c\n"]])) == 2
-    with closing(Keep(5)) as keep, pytest.raises(SubmissionRefused, match=r"^5\.3\.4 "):
+    with closing(Keep(9)) as keep, pytest.raises(SubmissionRefused, match=r"^5\.3\.4 "):
         keep.spans([[b"ab"], [b"cd\n"]])
-    with closing(Keep(5)) as keep, pytest.raises(SubmissionRefused, match=r"^5\.3\.4 "):
+    with closing(Keep(7)) as keep, pytest.raises(SubmissionRefused, match=r"^5\.3\.4 "):
         keep.spans([[b"abcd\r"]])
+
+
+def test_each_text_begins_a_line() -> None:
+    with closing(Keep(100)) as keep:
+        spans = keep.spans([[b"ab"], [b"--c"]])
+        assert spans[1].octets[spans[1].start - 2 : spans[1].end] == b"\r\n--c"
 
 
 def test_keeps_no_nul() -> None:
