@@ -4,11 +4,33 @@
 PYTHON := $(or $(wildcard /usr/bin/python3),python3)
 BIN := .venv/bin
 
+# What the program imports beyond Python's own, as Debian calls it; setup.py and debian/control say the same.
+RUN_PACKAGES := python3-configargparse python3-daemon python3-idna python3-prometheus-client
+
+DEB_PACKAGES := dpkg-dev debhelper dh-python
+
 # fakeroot: an ordinary user's Postfix must believe that it is root.
-TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base
+# mmdebstrap: it makes the throw-away Debian on which the package is installed.
+TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd $(DEB_PACKAGES)
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
-.PHONY: help demo test lint types packages bench format clean
+# Where 'make install' puts the program; DESTDIR goes before all of it. The service is known by these places in /etc to
+# init and systemd, and to logrotate and fail2ban.
+PREFIX := /usr/local
+SYSCONFDIR := /etc
+UNITDIR := $(SYSCONFDIR)/systemd/system
+TO_PROGRAM = $(DESTDIR)$(PREFIX)/share/imapproxy
+TO_ETC = $(DESTDIR)$(SYSCONFDIR)
+TO_MAN = $(DESTDIR)$(PREFIX)/share/man
+FOR_PREFIX = sed 's|/usr/bin/imapproxy|$(PREFIX)/bin/imapproxy|'
+INSTALL := install -m 755
+INSTALL_DATA := install -m 644
+
+BUILD := build
+DIST := dist
+
+.PHONY: help demo test lint types packages bench format clean uninstall deb
+.PHONY: install install-needs install-program install-service install-account
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -18,7 +40,7 @@ demo: .venv/demo.stamp ## send mail through the proxy between embedded servers; 
 
 # The last step is silent if the pure folders are covered whole: pytest's own summary is the last line.
 test: lint types packages ## style, types, all tests with real servers and clients, coverage
-	@$(BIN)/pytest --cov
+	@$(BIN)/pytest --cov --numprocesses 2 --dist loadfile
 	@report=$$($(BIN)/coverage report --include 'imapproxy/protocol/*,imapproxy/message/*' --fail-under 100) \
 		|| { echo "$$report"; exit 1; }
 
@@ -41,8 +63,60 @@ format: .venv/test.stamp ## let ruff mend the style
 	@$(BIN)/ruff check --fix . bin/imapproxy
 	@$(BIN)/ruff format . bin/imapproxy
 
+# With DESTDIR it only writes files, as a packager wants it; see debian/rules.
+install: install-needs install-program install-service install-account ## as a service; PREFIX=/usr/local, DESTDIR=
+	@test -n "$(DESTDIR)" || echo "Installed. Next: edit $(SYSCONFDIR)/imapproxy/imapproxy.conf, then" \
+		"'systemctl enable --now imapproxy', or 'update-rc.d imapproxy defaults && service imapproxy start'."
+
+install-needs:
+	@test -n "$(DESTDIR)" || $(PYTHON) -c 'import configargparse, daemon, idna, prometheus_client' 2>/dev/null \
+		|| tests/setup/install-packages $(RUN_PACKAGES)
+
+# Python looks for modules where the file lies that a link names: the package stands beside the command.
+install-program: install-needs
+	@rm -rf $(TO_PROGRAM)/imapproxy
+	@$(INSTALL) -d $(TO_PROGRAM) $(DESTDIR)$(PREFIX)/bin $(TO_MAN)/man5 $(TO_MAN)/man8
+	@find imapproxy -type f \( -name '*.py' -o -name py.typed \) -exec $(INSTALL_DATA) -D '{}' '$(TO_PROGRAM)/{}' \;
+	@sed '1s|^.*$$|#!$(PYTHON)|' bin/imapproxy | $(INSTALL) /dev/stdin $(TO_PROGRAM)/imapproxy-command
+	@ln -sf ../share/imapproxy/imapproxy-command $(DESTDIR)$(PREFIX)/bin/imapproxy
+	@test -n "$(DESTDIR)" || $(PYTHON) -m compileall -q $(TO_PROGRAM)
+	@$(INSTALL_DATA) docs/man/imapproxy.conf.5 $(TO_MAN)/man5
+	@$(INSTALL_DATA) docs/man/imapproxy.8 $(TO_MAN)/man8
+
+# What the administrator may have changed is left alone.
+install-service: install-program
+	@$(INSTALL) -d $(addprefix $(TO_ETC)/,imapproxy init.d logrotate.d fail2ban/filter.d fail2ban/jail.d) \
+		$(DESTDIR)$(UNITDIR)
+	@$(FOR_PREFIX) etc/imapproxy.init | $(INSTALL) /dev/stdin $(TO_ETC)/init.d/imapproxy
+	@$(FOR_PREFIX) etc/imapproxy.service | $(INSTALL_DATA) /dev/stdin $(DESTDIR)$(UNITDIR)/imapproxy.service
+	@$(INSTALL_DATA) etc/fail2ban/filter.d/imapproxy.conf $(TO_ETC)/fail2ban/filter.d
+	@for file in fail2ban/jail.d/imapproxy.conf logrotate.d/imapproxy; do \
+		test -e $(TO_ETC)/$$file || $(INSTALL_DATA) etc/$$file $(TO_ETC)/$$file; done
+	@test -e $(TO_ETC)/imapproxy/imapproxy.conf || sed -f etc/service.sed etc/imapproxy.conf \
+		| $(INSTALL_DATA) /dev/stdin $(TO_ETC)/imapproxy/imapproxy.conf
+	@test -n "$(DESTDIR)" || test ! -d /run/systemd/system || systemctl daemon-reload
+
+install-account: install-program
+	@$(INSTALL) etc/make-account $(TO_PROGRAM)/make-account
+	@test -n "$(DESTDIR)" || test "$$(id -u)" != 0 || $(TO_PROGRAM)/make-account
+
+uninstall: ## remove what install put there, but for configuration, log, state and user
+	rm -rf $(TO_PROGRAM)
+	rm -f $(DESTDIR)$(PREFIX)/bin/imapproxy $(TO_MAN)/man5/imapproxy.conf.5 $(TO_MAN)/man8/imapproxy.8 \
+		$(DESTDIR)$(UNITDIR)/imapproxy.service $(TO_ETC)/init.d/imapproxy $(TO_ETC)/logrotate.d/imapproxy \
+		$(TO_ETC)/fail2ban/filter.d/imapproxy.conf $(TO_ETC)/fail2ban/jail.d/imapproxy.conf
+
+# Built from a copy, since dpkg-buildpackage writes into its tree and beside it.
+deb: ## build dist/imapproxy_VERSION_all.deb for Debian 12
+	@tests/setup/install-packages $(DEB_PACKAGES)
+	@rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/imapproxy $(DIST)
+	@cp -R Makefile README.md CHANGELOG.md LICENSE bin debian docs etc imapproxy setup.py $(BUILD)/deb/imapproxy
+	@cd $(BUILD)/deb/imapproxy && env --unset=MAKEFLAGS dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 \
+		|| { cat ../build.log; exit 1; }
+	@cp $(BUILD)/deb/*.deb $(DIST) && ls $(DIST)/imapproxy_*.deb
+
 clean: ## remove everything that make made
-	rm -rf .venv build *.egg-info .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/pip:

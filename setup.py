@@ -27,7 +27,12 @@ setup(
     package_data={"imapproxy": ["py.typed"]},
     scripts=["bin/imapproxy"],
     # Each range admits Debian 12's own package as its lowest version; README says what each is for.
-    install_requires=["configargparse>=1.5.3,<2", "idna>=3.3,<4"],
+    install_requires=[
+        "configargparse>=1.5.3,<2",
+        "idna>=3.3,<4",
+        "prometheus-client>=0.16,<1",
+        "python-daemon>=2.3,<4",
+    ],
     extras_require={
         "demo": ["pymap>=0.36,<0.37", "aiosmtpd>=1.4.4,<2"],
         "test": [
@@ -35,6 +40,7 @@ setup(
             "mypy>=1.10,<3",
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
+            "pytest-xdist>=3.5,<4",
             "ruff>=0.6,<0.18",
         ],
     },

@@ -1,270 +1,28 @@
-"""The configuration: flags and an INI file (docs/man/imapproxy.conf.5) become a frozen ``Config``.
+"""The configuration: flags and an INI file (docs/man/imapproxy.conf.5) become a checked, frozen ``Config``.
 
-Each option is declared once, as a field of ``Config``: the field's name and type, the section, the kind of values, the
-default and the help text stand together there, and the flags, ``--help`` and the INI keys follow from it. A default is
-written as the administrator would write it. The files that options name (identities, passwords) are read here, so
-that nothing else reads any; passwords are taken from nowhere but such files, and the environment is not looked at.
+Which options there are is declared in ``options``; the parser here follows from that. Which of them cannot or should
+not be used together is ``consistency``'s to say; here the places are added to that. The environment is not looked at.
 
 Nothing is ignored: what cannot be used is a ``ConfigError``, a line for each problem, which names file, section and
 key.
 """
 
-# ruff: noqa: RUF009 (``option`` is a ``field``: what it returns is shared by no two configurations)
-
 import configparser
 import difflib
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, TextIO, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import configargparse  # type: ignore[import-untyped]
 
 from imapproxy import __version__
+from imapproxy.consistency import contradictions, doubts, exposed_secrets
 from imapproxy.errors import ConfigError
-from imapproxy.values import (
-    HostPort,
-    Kind,
-    choice,
-    each,
-    host_port,
-    identities_from_file,
-    log_target,
-    mail_domains,
-    mailbox,
-    number,
-    password_from_file,
-    printable,
-    seconds,
-    server_names,
-    size,
-    word_for,
-)
+from imapproxy.options import BY_NAME, OPTIONS, SECTIONS, Config, Option
+from imapproxy.values import HostPort
 
-__all__ = [
-    "OPTIONS",
-    "SECTIONS",
-    "CommandLine",
-    "Config",
-    "HostPort",
-    "Option",
-    "command_line_parser",
-    "parse_command_line",
-]
-
-T = TypeVar("T")
-
-DAY = 24 * 3600.0
-# Of IMAP4rev1 (RFC 3501, section 9, "number"): a literal's size has 32 bits.
-LARGEST_LITERAL = 2**32 - 1
-
-
-# --- the options -------------------------------------------------------------------------------------------------
-
-SWITCH = word_for({"on": True, "off": False, "yes": True, "no": False, "true": True, "false": False}, "on|off")
-LOG_LEVEL = word_for(
-    {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR},
-    "debug|info|warning|error",
-)
-AuthMechanisms = Literal["reusable", "all"]
-SmtpAuth = Literal["none", "user", "fixed"]
-FromPolicy = Literal["check", "rewrite", "trust"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """An option as declared; ``--name`` is its flag and ``name`` its key in ``section``."""
-
-    attribute: str
-    name: str
-    section: str
-    kind: Kind[Any]
-    default: str
-    help: str
-
-    def value(self, given: Sequence[str] | None) -> Any:
-        """Return the attribute's value from the texts that were given, None for the default."""
-        if given is None:
-            return self.kind.convert(self.default)
-        if len(given) > 1 and not self.kind.repeatable:
-            raise ValueError("is given twice")
-        text = "\n".join(given)
-        if "\n" in text and not self.kind.repeatable:
-            raise ValueError(f"takes one line, not {text!r}")
-        return self.kind.convert(text)
-
-
-def option(  # noqa: PLR0913
-    section: str, kind: Kind[T], default: str, help_text: str, *, name: str = "", secret: bool = False
-) -> T:
-    """Declare an option as a field of ``Config``; ``name`` where it is not the field's own, with hyphens."""
-
-    def declaration(attribute: str) -> Option:
-        return Option(attribute, name or attribute.replace("_", "-"), section, kind, default, help_text)
-
-    return cast(T, field(metadata={"declaration": declaration}, repr=not secret))
-
-
-@dataclass(frozen=True)
-class Config:
-    """What the administrator has decided, checked and converted."""
-
-    listen: tuple[HostPort, ...] = option(
-        "listen",
-        each(host_port(lowest_port=0)),
-        "127.0.0.1:1143",
-        "where clients connect; repeatable. This version speaks no TLS to clients, so it does not listen to the world"
-        " unless told. Port 0: any free one; the log says which",
-    )
-    server_names: tuple[str, ...] = option(
-        "listen",
-        Kind("HOST", server_names, repeatable=True),
-        "",
-        "what clients call this host, by name or address: an IMAP URL that names another host refers to mail that is"
-        " not here; repeatable (default: the machine's host name)",
-    )
-    max_clients: int = option(
-        "listen",
-        number(1, 100_000),
-        "1000",
-        "how many clients may be connected at once; one more is told so and let go",
-    )
-    login_timeout: float = option(
-        "listen",
-        seconds(0.1, DAY),
-        "60",
-        "how long a client may take to log in",
-    )
-    idle_timeout: float = option(
-        "listen",
-        seconds(0.1, 7 * DAY),
-        "1800",
-        "how long a logged-in session may be silent; RFC 9051 (5.4) asks for 1800 at least, less is for tests",
-    )
-    imap_server: HostPort = option(
-        "imap",
-        host_port(lowest_port=1),
-        "127.0.0.1:143",
-        "the IMAP server behind the proxy",
-    )
-    auth_mechanisms: AuthMechanisms = option(
-        "imap",
-        choice(AuthMechanisms),
-        "reusable",
-        "which SASL mechanisms of the IMAP server clients are offered: 'reusable', those whose credentials the proxy"
-        " can use again for the user, or 'all' that do not encrypt the session",
-    )
-    smtp_server: HostPort = option(
-        "smtp",
-        host_port(lowest_port=1),
-        "127.0.0.1:25",
-        "the SMTP server that takes what clients SUBMIT",
-    )
-    smtp_auth: SmtpAuth = option(
-        "smtp",
-        choice(SmtpAuth),
-        "none",
-        "how the proxy authenticates there: not at all, with what the user logged in with, or as smtp-username",
-    )
-    smtp_username: str = option(
-        "smtp",
-        Kind("NAME", printable),
-        "",
-        "the user name for smtp-auth = fixed (default: none)",
-    )
-    smtp_password: str = option(
-        "smtp",
-        Kind("FILE", password_from_file),
-        "",
-        "a file that holds the password for smtp-auth = fixed, on one line (default: none)",
-        name="smtp-password-file",
-        secret=True,
-    )
-    smtp_timeout: float = option(
-        "smtp",
-        seconds(0.1, DAY),
-        "300",
-        "how long the SMTP server may take for an answer (RFC 5321, 4.5.3.2)",
-    )
-    mail_domain: tuple[str, ...] = option(
-        "submit",
-        Kind("DOMAIN", mail_domains, repeatable=True),
-        "",
-        "the domains of the users' addresses; repeatable; the first completes a bare user name"
-        " (default: the machine's mail name, from /etc/mailname, else its host name)",
-    )
-    from_policy: FromPolicy = option(
-        "submit",
-        choice(FromPolicy),
-        "check",
-        "what happens to a From that is not one of the user's addresses: 'check' refuses the message, 'rewrite' puts"
-        " the user's address there, 'trust' leaves it and names the user in Sender",
-    )
-    identities: Mapping[str, tuple[str, ...]] = option(
-        "submit",
-        Kind("FILE", identities_from_file),
-        "",
-        "a file of further addresses, a line per user: 'user address address ...' (default: none)",
-    )
-    max_message_size: int = option(
-        "submit",
-        size(1, LARGEST_LITERAL),
-        "50M",
-        "how many octets a client may SUBMIT at once; K, M or G may follow (powers of 1024)",
-    )
-    max_composed_size: int = option(
-        "submit",
-        size(1, LARGEST_LITERAL),
-        "100M",
-        "how many octets a message may have with what it refers to",
-    )
-    max_recipients: int = option(
-        "submit",
-        number(1, 100_000),
-        "100",
-        "how many recipients a message may have",
-    )
-    references: bool = option(
-        "submit",
-        SWITCH,
-        "on",
-        "whether a message may refer to what lies in its sender's mailboxes (RFC 2017), and is sent with it",
-    )
-    received_client_address: bool = option(
-        "submit",
-        SWITCH,
-        "on",
-        "whether the Received line that the proxy adds shows the client's address",
-    )
-    sent_mailbox: str = option(
-        "submit",
-        Kind("MAILBOX|auto", mailbox),
-        "",
-        "the user's mailbox for a copy of what is sent; 'auto': the one that the IMAP server calls \\Sent (RFC 6154)"
-        " (default: none, no copy)",
-    )
-    log_level: int = option(
-        "log",
-        LOG_LEVEL,
-        "info",
-        "the least that is logged",
-    )
-    log_to: str = option(
-        "log",
-        Kind("stderr|syslog|FILE", log_target),
-        "stderr",
-        "where the log goes: 'stderr', 'syslog' (facility mail), or a file, which may be moved away at any time",
-    )
-
-
-OPTIONS: tuple[Option, ...] = tuple(
-    each_field.metadata["declaration"](each_field.name) for each_field in fields(Config)
-)
-BY_NAME: Mapping[str, Option] = {declared.name: declared for declared in OPTIONS}
-SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(declared.section for declared in OPTIONS))
+__all__ = ["CommandLine", "Config", "HostPort", "command_line_parser", "parse_command_line"]
 
 
 # --- the INI file ------------------------------------------------------------------------------------------------
@@ -300,7 +58,7 @@ class IniFile(configargparse.ConfigparserConfigFileParser):  # type: ignore[misc
             configparser.ParsingError,
         ) as error:
             raise ConfigError(f"{stream.name}: {_syntax_error(error)}") from None
-        if problems := [f"{stream.name}: {problem}" for problem in _strangers(ini)]:
+        if problems := [f"{stream.name}: {problem}" for problem in (*_strangers(ini), *_empty_switches(ini))]:
             raise ConfigError("\n".join(problems))
         return {key: text for section in ini.sections() for key, text in ini.items(section)}
 
@@ -335,6 +93,14 @@ def _strangers(ini: configparser.ConfigParser) -> Iterator[str]:
                 yield f"[{section}] {key}: belongs in [{BY_NAME[key].section}]"
 
 
+def _empty_switches(ini: configparser.ConfigParser) -> Iterator[str]:
+    """Name the keys that lack their value, and whose flags need none: for those the stock parser drops them."""
+    for section in ini.sections():
+        for key, text in ini.items(section):
+            if not text and key in BY_NAME and BY_NAME[key].kind.alone is not None:
+                yield f"[{section}] {key}: the value is missing ({BY_NAME[key].kind.metavar})"
+
+
 def _suggestion(wrong: str, right: Mapping[str, str]) -> str:
     """Return a question that names what was probably meant, or nothing."""
     near = difflib.get_close_matches(wrong.strip().lower(), right, n=1)
@@ -345,11 +111,16 @@ def _suggestion(wrong: str, right: Mapping[str, str]) -> str:
 
 
 class CommandLine(NamedTuple):
-    """What the program was called with."""
+    """What the program was called with.
+
+    With ``status`` the configuration is good for ``control_socket`` alone: whoever may ask for the status need not be
+    able to read the keys and the passwords.
+    """
 
     config: Config
     file: str | None
     check_config: bool
+    status: bool
     warnings: tuple[str, ...]
 
 
@@ -375,8 +146,14 @@ def command_line_parser() -> configargparse.ArgumentParser:
         config_file_open_func=partial(open, encoding="utf-8"),
     )
     parser.add_argument("-c", "--config", metavar="FILE", is_config_file_arg=True, help="the configuration file")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--check-config", action="store_true", help="say whether the configuration is good (exit status 0 or 2)"
+    )
+    instead.add_argument(
+        "--status",
+        action="store_true",
+        help="print the sessions of the proxy that runs with this configuration; needs control-socket",
     )
     parser.add_argument("--version", action="version", version=f"imapproxy {__version__}")
     for section in SECTIONS:
@@ -393,6 +170,8 @@ def _add_flag(group: Any, declared: Option) -> None:
         f"--{declared.name}",
         dest=declared.name,
         action="append",
+        nargs=None if declared.kind.alone is None else "?",
+        const=declared.kind.alone,
         metavar=declared.kind.metavar,
         help=(declared.help + default).replace("%", "%%"),
     )
@@ -408,15 +187,29 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     file = arguments["config"]
     if file == "":
         raise ConfigError("--config: the file's name is empty")
+    if arguments["status"]:
+        arguments = _for_status(arguments)
     places = _places(parser, file)
     config = _config(arguments, places)
-    if problems := [f"{places[name]}: {problem}" for name, problem in _contradictions(config)]:
+    if problems := [f"{places[name]}: {problem}" for name, problem in contradictions(config)]:
         raise ConfigError("\n".join(problems))
     password_file = (arguments["smtp-password-file"] or [""])[0]
-    warnings = [*_doubts(config), *_exposed("smtp-password-file", password_file)]
+    warnings = [*doubts(config), *exposed_secrets(config, password_file)]
     return CommandLine(
-        config, file, arguments["check_config"], tuple(f"{places[name]}: {doubt}" for name, doubt in warnings)
+        config,
+        file,
+        arguments["check_config"],
+        arguments["status"],
+        tuple(f"{places[name]}: {doubt}" for name, doubt in warnings),
     )
+
+
+def _for_status(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return of the arguments what ``--status`` needs, and ``mail-domain``, whose default the machine may not have."""
+    if not any(arguments["control-socket"] or ()):
+        raise ConfigError("--status: needs control-socket, the path with which the running proxy was started")
+    needed = ("config", "check_config", "status", "control-socket", "mail-domain")
+    return {name: value if name in needed else None for name, value in arguments.items()}
 
 
 def _places(parser: configargparse.ArgumentParser, file: str | None) -> Mapping[str, str]:
@@ -443,35 +236,3 @@ def _config(arguments: Mapping[str, Any], places: Mapping[str, str]) -> Config:
     if problems:
         raise ConfigError("\n".join(problems))
     return Config(**values)
-
-
-def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
-    """Name the options that cannot be used together, each time with the option to change."""
-    if config.smtp_auth == "fixed" and not config.smtp_username:
-        yield "smtp-auth", "'fixed' needs smtp-username"
-    if config.smtp_auth == "fixed" and not config.smtp_password:
-        yield "smtp-auth", "'fixed' needs smtp-password-file"
-    if config.imap_server in config.listen:
-        yield "imap-server", f"{config.imap_server} is where the proxy itself listens"
-    if config.smtp_server in config.listen:
-        yield "smtp-server", f"{config.smtp_server} is where the proxy itself listens"
-
-
-def _doubts(config: Config) -> Iterator[tuple[str, str]]:
-    """Name the options that can be used, but probably not to the effect that is hoped for."""
-    if config.references and config.max_composed_size < config.max_message_size:
-        yield "max-composed-size", f"is less than max-message-size ({config.max_message_size} octets)"
-    if config.server_names and not config.references:
-        yield "server-names", "has no effect unless references = on"
-    if config.smtp_auth != "fixed" and config.smtp_username:
-        yield "smtp-username", "has no effect unless smtp-auth = fixed"
-    if config.smtp_auth != "fixed" and config.smtp_password:
-        yield "smtp-password-file", "has no effect unless smtp-auth = fixed"
-    if config.smtp_auth == "user" and config.auth_mechanisms == "all":
-        yield "auth-mechanisms", "with 'all' and smtp-auth = user, some ways to log in cannot be used to submit"
-
-
-def _exposed(name: str, secret_file: str) -> Iterator[tuple[str, str]]:
-    """Warn of a secret that every user of the machine can read."""
-    if secret_file and Path(secret_file).stat().st_mode & 0o004:
-        yield name, f"{secret_file} can be read by everybody; chmod o-r is advised"

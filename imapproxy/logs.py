@@ -5,8 +5,10 @@ another or pass for another field: whatever is not plain is quoted, octets outsi
 Passwords, tokens and a message's text are never given to ``record``; it could not know them.
 """
 
+import contextlib
 import logging
 import logging.handlers
+import os
 import re
 import time
 
@@ -16,6 +18,8 @@ LOGGER = logging.getLogger("imapproxy")
 
 # Long enough for any address (RFC 5321, 4.5.3.1: 64 + 1 + 255 octets) and most replies of an SMTP server (512).
 LONGEST_VALUE = 512
+
+SYSTEM_LOG = "/dev/log"
 
 # Printable US-ASCII without space, quote, "=" and backslash.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")
@@ -61,6 +65,8 @@ def set_up(log_to: str, log_level: int) -> None:
     # What no line of ours shows is not looked up (Python's logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logMultiprocessing = False
+    # A line that cannot be written (a full disk, no syslog daemon) is lost, and no traceback takes its place.
+    logging.raiseExceptions = False
     try:
         handler = _handler(log_to)
     except OSError as error:
@@ -76,16 +82,56 @@ def set_up(log_to: str, log_level: int) -> None:
 def _handler(log_to: str) -> logging.Handler:
     match log_to:
         case "stderr":
-            return _lines_from(logging.StreamHandler())
+            handler: logging.Handler = logging.StreamHandler()
         case "syslog":
-            return syslog_handler("/dev/log")
-    # It opens the file anew when logrotate has moved it away.
-    return _lines_from(logging.handlers.WatchedFileHandler(log_to, encoding="utf-8", errors="backslashreplace"))
-
-
-def _lines_from(handler: logging.Handler) -> logging.Handler:
+            return syslog_handler(SYSTEM_LOG)
+        case _:
+            handler = SharedFile(log_to)
     handler.setFormatter(OneLine("%(asctime)s imapproxy[%(process)d]: %(levelname)s %(message)s"))
     return handler
+
+
+class SharedFile(logging.Handler):
+    """A file that several processes write, and that logrotate may move away at any time.
+
+    Each line is one write at the file's end, so that no process's line stands inside another's. A file that cannot be
+    opened anew (the directory is not ours) or written (a full disk) costs lines, never a session.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._fd = -1
+        self._open()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line; called with the handler's lock held."""
+        line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        with contextlib.suppress(OSError):
+            if self._has_moved():
+                self._open()
+        with contextlib.suppress(OSError):
+            os.write(self._fd, line)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self.lock or contextlib.nullcontext():
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+        super().close()
+
+    def _open(self) -> None:
+        opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = opened
+
+    def _has_moved(self) -> bool:
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return True
 
 
 def syslog_handler(socket: str) -> logging.Handler:

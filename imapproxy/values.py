@@ -1,12 +1,16 @@
 """What the options' values may be: text to value, and the files that hold values.
 
 The functions that read files (``password_from_file``, ``identities_from_file``, ``mail_domains`` for the machine's mail
-name) are the only ones here that are not pure. A ValueError says in a sentence what is wrong with the text; where it
-stood (file, section, key) is ``config``'s to add.
+name) or look for files and accounts (``readable_file``, ``user_name``, ``group_name``) are the only ones here that are
+not pure. A ValueError says in a sentence what is wrong with the text; where it stood (file, section, key) is
+``config``'s to add.
 """
 
+import grp
 import ipaddress
+import os
 import platform
+import pwd
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +20,10 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_args
 import idna
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -35,12 +43,16 @@ class HostPort(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
-    """A kind of values: their name in ``--help``, and how text becomes one (a ValueError says what is wrong)."""
+class Kind(Generic[T_co]):
+    """A kind of values: their name in ``--help``, and how text becomes one (a ValueError says what is wrong).
+
+    ``alone`` is the text that a flag without a value stands for; where there is none, a flag needs its value.
+    """
 
     metavar: str
-    convert: Callable[[str], T]
+    convert: Callable[[str], T_co]
     repeatable: bool = False
+    alone: str | None = None
 
 
 def number(low: int, high: int) -> Kind[int]:
@@ -153,6 +165,28 @@ def each(kind: Kind[T]) -> Kind[tuple[T, ...]]:
     return Kind(kind.metavar, convert, repeatable=True)
 
 
+def unless_empty(kind: Kind[T], none: U) -> Kind[T | U]:
+    """Values of a kind, or no text at all, which means ``none``."""
+
+    def convert(text: str) -> T | U:
+        return kind.convert(text) if text else none
+
+    return Kind(kind.metavar, convert, kind.repeatable)
+
+
+def network(text: str) -> Network:
+    """Return a network, ``address/length``, or the network of one address."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no network, such as 192.0.2.0/24 or 2001:db8::/32, and no address") from None
+    if "%" in text:
+        raise ValueError(f"{text!r}: a network stands without an interface's name")
+    if "/" in text and interface.ip != interface.network.network_address:
+        raise ValueError(f"{text!r} has bits set behind the network's; is {interface.network} meant?")
+    return interface.network
+
+
 def domain(text: str) -> str:
     """Return a domain name with A-labels in lower case (RFC 5891, after the mapping of UTS 46)."""
     if text.endswith("."):
@@ -211,6 +245,46 @@ def log_target(text: str) -> str:
     return printable(text)
 
 
+def path(text: str) -> str:
+    """Return a file's path; it need not exist."""
+    if text.endswith("/"):
+        raise ValueError(f"{text!r} is a directory's path, not a file's")
+    return printable(text)
+
+
+# Of unix(7): sun_path has 108 octets, the last of them NUL.
+LONGEST_SOCKET_PATH = 107
+
+
+def socket_path(text: str) -> str:
+    """Return the path of a unix socket."""
+    if len(os.fsencode(path(text))) > LONGEST_SOCKET_PATH:
+        raise ValueError(
+            f"{text!r} is longer than a unix socket's path may be ({LONGEST_SOCKET_PATH} octets); choose a shorter one"
+        )
+    return text
+
+
+def user_name(text: str) -> str:
+    """Return the name of a user of this machine."""
+    try:
+        return pwd.getpwnam(text).pw_name
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"this machine has no user {text!r}; create it (adduser --system --group NAME) or name another"
+        ) from None
+
+
+def group_name(text: str) -> str:
+    """Return the name of a group of this machine."""
+    try:
+        return grp.getgrnam(text).gr_name
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"this machine has no group {text!r}; create it (addgroup --system NAME) or name another"
+        ) from None
+
+
 # --- files that options name -------------------------------------------------------------------------------------
 
 
@@ -222,6 +296,24 @@ def _read(file: str | Path) -> str:
         raise ValueError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"cannot read {file}: it is not UTF-8 text") from None
+
+
+def readable_file(content: str) -> Kind[str]:
+    """Paths of files that can be read, and are to hold ``content``; whether they do is for others to say."""
+
+    def convert(text: str) -> str:
+        try:
+            # Not blocking: nobody may be writing to what turns out to be a pipe.
+            os.close(os.open(printable(text), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            reason = error.strerror
+        else:
+            if Path(text).is_file():
+                return text
+            reason = "it is not a file"
+        raise ValueError(f"cannot read {text}: {reason}; name a file that holds {content}, and that you can read")
+
+    return Kind("FILE", convert)
 
 
 def password_from_file(file: str) -> str:

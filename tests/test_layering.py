@@ -15,7 +15,9 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 ALLOWED_PARTS = {
     "errors": set(),
     "values": set(),
-    "config": {"errors", "values"},
+    "options": {"values"},
+    "consistency": {"options", "values"},
+    "config": {"consistency", "errors", "options", "values"},
     "logs": {"errors"},
     "protocol": {"errors"},
     "message": {"errors"},
@@ -37,7 +39,7 @@ NETWORK_MODULES = {
     *("asyncio", "imaplib", "select", "selectors", "smtplib", "socket", "socketserver", "ssl", "threading"),
 }
 
-THIRD_PARTY = {"configargparse", "idna", "_typeshed"}  # the last is there for mypy only
+THIRD_PARTY = {"configargparse", "daemon", "idna", "prometheus_client", "_typeshed"}  # the last is there for mypy only
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import logging.handlers
+import multiprocessing
 import re
 import shlex
 import socket
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imapproxy import logs
 from imapproxy.errors import ConfigError
-from imapproxy.logs import LOGGER, LONGEST_VALUE, record, set_up, syslog_handler
+from imapproxy.logs import LOGGER, LONGEST_VALUE, SharedFile, record, set_up, syslog_handler
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 
@@ -69,7 +71,9 @@ def test_a_shell_reads_it_too() -> None:
 @pytest.fixture(autouse=True)
 def _logger_as_it_was() -> Iterator[None]:
     handlers, level, propagate = LOGGER.handlers[:], LOGGER.level, LOGGER.propagate
+    raises = logging.raiseExceptions
     yield
+    logging.raiseExceptions = raises
     for handler in LOGGER.handlers[:]:
         if handler not in handlers:
             LOGGER.removeHandler(handler)
@@ -98,6 +102,55 @@ def test_a_file_that_logrotate_moves(tmp_path: Path) -> None:
     assert log.read_text(encoding="utf-8").endswith("WARNING second \u00e9\\udcff\n")
 
 
+def test_a_file_that_cannot_be_opened_anew_is_written_where_it_is_now(tmp_path: Path) -> None:
+    """As by a worker without the right to make files there, where logrotate makes none for it."""
+    directory = tmp_path / "log"
+    directory.mkdir()
+    set_up(str(directory / "imapproxy.log"), logging.INFO)
+    directory.rename(tmp_path / "moved")
+    LOGGER.info("here")
+    assert (tmp_path / "moved" / "imapproxy.log").read_text().endswith(" here\n")
+    directory.mkdir()
+    LOGGER.info("there")
+    assert (directory / "imapproxy.log").read_text().endswith(" there\n")
+
+
+def test_a_full_disk_costs_lines_and_nothing_else() -> None:
+    set_up("/dev/full", logging.INFO)
+    LOGGER.info("unheard")
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
+    log = tmp_path / "imapproxy.log"
+    set_up(str(log), logging.INFO)
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=log_long_lines, args=(letter,)) for letter in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    lines = log.read_text().splitlines()
+    assert len(lines) == 4 * 50
+    assert all(re.fullmatch(TIME + r" imapproxy\[\d+\]: INFO ([abcd])\1{19999}", line) for line in lines)
+
+
+def log_long_lines(letter: str) -> None:
+    for _ in range(50):
+        LOGGER.info(letter * 20_000)
+
+
+def test_a_log_is_no_business_of_others(tmp_path: Path) -> None:
+    set_up(str(tmp_path / "log"), logging.INFO)
+    assert (tmp_path / "log").stat().st_mode & 0o007 == 0
+
+
+def test_a_closed_file_is_closed_once(tmp_path: Path) -> None:
+    handler = SharedFile(str(tmp_path / "log"))
+    handler.close()
+    handler.close()
+
+
 def test_a_traceback_stays_on_the_line_of_its_event(tmp_path: Path) -> None:
     log = tmp_path / "imapproxy.log"
     set_up(str(log), logging.INFO)
@@ -119,6 +172,17 @@ def test_the_system_log(tmp_path: Path) -> None:
         datagram = daemon.recv(1024)
     # RFC 3164, 4.1.1: facility mail is 2, severity warning 4.
     assert re.fullmatch(rb'<20>imapproxy\[\d+\]: WARNING login user="\\xc3\\xa9"', datagram)
+
+
+def test_without_a_daemon_for_the_system_log_lines_are_lost_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "SYSTEM_LOG", str(tmp_path / "log"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        set_up("syslog", logging.INFO)
+    LOGGER.info("unheard")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_set_up_again_replaces_what_was(tmp_path: Path) -> None:

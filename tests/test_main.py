@@ -1,16 +1,17 @@
 """The program from its command line to its exit status."""
 
 import os
-import resource
-import threading
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from imapproxy import __version__
 from imapproxy.main import main
-from tests.net.peers import Background, Log, listening, logged, port_of
+from tests.net.peers import PATIENCE, listening, port_of
 
 GOOD = """
 [listen]
@@ -24,14 +25,14 @@ mail-domain = example.com
 """
 
 
-@pytest.fixture(autouse=True)
-def log() -> Iterator[Log]:
-    """Leave this process as it was: the program makes settings for the rest of its life."""
-    limits, stack_size = resource.getrlimit(resource.RLIMIT_NOFILE), threading.stack_size()
-    with logged() as log:
-        yield log
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    threading.stack_size(stack_size)
+PROGRAM = [sys.executable, "-c", "import sys; from imapproxy.main import main; sys.exit(main(sys.argv[1:]))"]
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Run the program in a process of its own; return its exit status and what it says to standard error."""
+    ended = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ended.stdout == ""
+    return ended.returncode, ended.stderr
 
 
 def written(directory: Path, text: str) -> str:
@@ -85,22 +86,61 @@ def test_a_flag_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "imapproxy: unrecognized arguments: --no-such-flag\n"
 
 
-@pytest.mark.parametrize("log_to", ["stderr", "a file"])
-def test_a_busy_port_gives_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], log_to: str) -> None:
+@pytest.mark.parametrize(("log_to", "daemon"), [("stderr", "off"), ("a file", "off"), ("a file", "on")])
+def test_a_busy_port_gives_one_sentence(tmp_path: Path, log_to: str, daemon: str) -> None:
     with listening() as other:
         port = port_of(other)
         target = log_to if log_to == "stderr" else str(tmp_path / "log")
-        file = written(tmp_path, GOOD.format(port=port) + f"[log]\nlog-to = {target}\n")
-        # In a thread of its own, whose signals only are blocked.
-        assert Background(lambda: main(["-c", file])).result() == 2
-    assert capsys.readouterr() == (
-        "",
-        f"imapproxy: listen: cannot listen on 127.0.0.1:{port}: Address already in use\n",
-    )
+        file = written(tmp_path, GOOD.format(port=port) + f"[log]\nlog-to = {target}\n[process]\ndaemon = {daemon}\n")
+        status, said = run("-c", file)
+    assert status == 2
+    last = said.splitlines()[-1]
+    assert last == f"imapproxy: listen: cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert "Traceback" not in said
 
 
-def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     target = tmp_path / "missing" / "log"
     file = written(tmp_path, GOOD.format(port=0) + f"[log]\nlog-to = {target}\n")
-    assert main(["-c", file]) == 2
-    assert capsys.readouterr().err == f"imapproxy: log-to: cannot log to {target}: {os.strerror(2)}\n"
+    assert run("-c", file) == (2, f"imapproxy: log-to: cannot log to {target}: {os.strerror(2)}\n")
+
+
+def test_a_certificate_that_is_none_is_named_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = tmp_path / "cert.pem"
+    certificate.write_text("nothing\n", encoding="ascii")
+    file = written(tmp_path, GOOD.format(port="0\nlisten-tls = 127.0.0.1:0\ntls-cert = " + str(certificate)))
+    assert main(["--check-config", "-c", file]) == 2
+    assert str(certificate) in capsys.readouterr().err
+
+
+def test_the_status_of_a_program_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "control"
+    file = written(tmp_path, GOOD.format(port=0) + f"[status]\ncontrol-socket = {path}\n")
+    assert main(["--status", "-c", file]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert str(path) in said.err
+
+
+def test_a_doubt_at_a_reload_is_logged(tmp_path: Path) -> None:
+    """Nobody looks at the terminal any more."""
+    log = tmp_path / "log"
+    file = written(tmp_path, GOOD.format(port=0) + f"[log]\nlog-to = {log}\n")
+    with subprocess.Popen([*PROGRAM, "-c", file]) as process:
+        try:
+            await_line(log, " listening ")
+            written(tmp_path, GOOD.format(port=0).replace("[submit]", "smtp-username = fred\n[submit]"))
+            process.send_signal(signal.SIGHUP)
+            assert "smtp-username: has no effect" in await_line(log, " configuration-doubtful ")
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def await_line(log: Path, event: str) -> str:
+    deadline = monotonic() + PATIENCE
+    while monotonic() < deadline:
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        if found := [line for line in lines if event in line]:
+            return found[0]
+    raise AssertionError(f"{event} is not logged")

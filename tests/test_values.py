@@ -1,6 +1,8 @@
 """Text to value: each kind of values, and the files that hold them."""
 
+import os
 import platform
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,19 +16,26 @@ from imapproxy.values import (
     choice,
     domain,
     each,
+    group_name,
     host_port,
     identities_from_file,
     log_target,
     machine_mail_domain,
     mail_domains,
     mailbox,
+    network,
     number,
     parse_identities,
     password_from_file,
+    path,
     printable,
+    readable_file,
     seconds,
     server_names,
     size,
+    socket_path,
+    unless_empty,
+    user_name,
     word_for,
 )
 
@@ -39,6 +48,12 @@ ADDRESS = host_port(lowest_port=1)
 ADDRESSES = each(ADDRESS)
 SERVER_NAMES = Kind("", server_names)
 MAILBOX = Kind("", mailbox)
+NETWORKS = unless_empty(each(Kind("NETWORK", network)), ())
+PATH = Kind("", path)
+SOCKET_PATH = Kind("", socket_path)
+USER = Kind("", user_name)
+GROUP = Kind("", group_name)
+CERTIFICATE = readable_file("the certificate, in PEM")
 LABEL = "x" * 63
 LONGEST_NAME = f"{LABEL}.{LABEL}.{LABEL}.{'x' * 61}"
 
@@ -72,6 +87,20 @@ GOOD: list[tuple[Kind[Any], str, Any]] = [
     (SERVER_NAMES, "", ()),
     (SERVER_NAMES, "Mail.Example.ORG, imap.example.org.", ("mail.example.org", "imap.example.org")),
     (SERVER_NAMES, "192.0.2.1\n[2001:DB8::0:1]", ("192.0.2.1", "2001:db8::1")),
+    (NETWORKS, "", ()),
+    (NETWORKS, "192.0.2.0/24, 2001:DB8::/32", (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))),
+    (NETWORKS, "192.0.2.1\n::1", (ip_network("192.0.2.1/32"), ip_network("::1/128"))),
+    (NETWORKS, "10.0.0.0/255.0.0.0", (ip_network("10.0.0.0/8"),)),
+    (NETWORKS, "0.0.0.0/0", (ip_network("0.0.0.0/0"),)),
+    (unless_empty(ADDRESS, None), "", None),
+    (unless_empty(ADDRESS, None), "[::1]:143", HostPort("::1", 143)),
+    (PATH, "", ""),
+    (PATH, "/run/imapproxy/imapproxy.pid", "/run/imapproxy/imapproxy.pid"),
+    (SOCKET_PATH, "", ""),
+    (SOCKET_PATH, "/" + "x" * 106, "/" + "x" * 106),
+    (USER, "root", "root"),
+    (GROUP, "root", "root"),
+    (CERTIFICATE, __file__, __file__),
     (MAILBOX, "", ""),
     (MAILBOX, "INBOX.Gesendete Objekte & Büro", "INBOX.Gesendete Objekte & Büro"),
 ]
@@ -126,6 +155,47 @@ BAD: list[tuple[Kind[Any], str, str]] = [
     (SERVER_NAMES, "mail:143", "'mail:143': a host stands without its port here, and an IPv6 address in brackets"),
     (SERVER_NAMES, "[::1]:143", "'[::1]:143': an IPv6 address stands in brackets, as in [::1]"),
     (SERVER_NAMES, "mail, MAIL", "mail is given twice"),
+    (NETWORKS, "192.0.2.1/24", "'192.0.2.1/24' has bits set behind the network's; is 192.0.2.0/24 meant?"),
+    (NETWORKS, "2001:db8::1/32", "'2001:db8::1/32' has bits set behind the network's; is 2001:db8::/32 meant?"),
+    (
+        NETWORKS,
+        "haproxy",
+        "'haproxy' is no network, such as 192.0.2.0/24 or 2001:db8::/32, and no address",
+    ),
+    (NETWORKS, "[::1]", "'[::1]' is no network, such as 192.0.2.0/24 or 2001:db8::/32, and no address"),
+    (NETWORKS, "10.0.0.0/33", "'10.0.0.0/33' is no network, such as 192.0.2.0/24 or 2001:db8::/32, and no address"),
+    (NETWORKS, "fe80::1%eth0", "'fe80::1%eth0': a network stands without an interface's name"),
+    (NETWORKS, "::1, ::1/128", "::1/128 is given twice"),
+    (NETWORKS, ",", "at least one value is needed"),
+    (PATH, "/run/imapproxy/", "'/run/imapproxy/' is a directory's path, not a file's"),
+    (PATH, "/run/\x1b[2J", r"'/run/\x1b[2J' holds control characters"),
+    (SOCKET_PATH, "/run/", "'/run/' is a directory's path, not a file's"),
+    (
+        SOCKET_PATH,
+        "/" + "ü" * 54,
+        f"'/{'ü' * 54}' is longer than a unix socket's path may be (107 octets); choose a shorter one",
+    ),
+    (
+        USER,
+        "no-such user",
+        "this machine has no user 'no-such user'; create it (adduser --system --group NAME) or name another",
+    ),
+    (USER, "", "this machine has no user ''; create it (adduser --system --group NAME) or name another"),
+    (USER, "a\0", r"this machine has no user 'a\x00'; create it (adduser --system --group NAME) or name another"),
+    (USER, "0", "this machine has no user '0'; create it (adduser --system --group NAME) or name another"),
+    (GROUP, "no-such", "this machine has no group 'no-such'; create it (addgroup --system NAME) or name another"),
+    (
+        CERTIFICATE,
+        "/nonexistent.pem",
+        "cannot read /nonexistent.pem: No such file or directory; name a file that holds the certificate, in PEM,"
+        " and that you can read",
+    ),
+    (
+        CERTIFICATE,
+        "/",
+        "cannot read /: it is not a file; name a file that holds the certificate, in PEM, and that you can read",
+    ),
+    (CERTIFICATE, "a\0", r"'a\x00' holds control characters"),
     (MAILBOX, "Sent\r\n", r"'Sent\r\n' holds control characters"),
     (MAILBOX, "Sent\x9b", r"'Sent\x9b' holds control characters"),
     (MAILBOX, "Sent\udce9", r"'Sent\udce9' is not UTF-8 text"),
@@ -286,3 +356,24 @@ def test_what_is_no_password_is_not_shown(octets: bytes, want: str, tmp_path: Pa
 def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"cannot read {tmp_path}"):
         password_from_file(str(tmp_path / name))
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="it is not a file"):
+        CERTIFICATE.convert(str(tmp_path / "pipe"))
+
+
+def test_what_only_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refused)  # root, who may run the tests, can read everything
+    with pytest.raises(ValueError, match=r"key: Permission denied; name a file .* that you can read"):
+        CERTIFICATE.convert(str(tmp_path / "key"))
+
+
+def test_a_value_that_may_be_empty_keeps_its_kind() -> None:
+    assert unless_empty(ADDRESSES, ()).repeatable
+    assert not unless_empty(ADDRESS, None).repeatable
+    assert unless_empty(ADDRESS, None).metavar == "HOST:PORT"

@@ -13,7 +13,7 @@ from link import Cost, connect
 from report import Report
 from stage import PASSWORD, USER, Arrival, Stage
 
-PROXY_WORDS = {b"CAN-SUBMIT", b"CAN-SUBMIT=URL", b"CAN-SUBMIT=SENT"}
+PROXY_WORDS = {b"CAN-SUBMIT", b"CAN-SUBMIT=URL", b"CAN-SUBMIT=SENT", b"COMPRESS=DEFLATE"}
 
 
 def tell(stage: Stage, report: Report) -> None:
@@ -57,7 +57,8 @@ def log_in(client: ImapClient, stage: Stage, report: Report) -> None:
     through_proxy = capabilities(client.command(b"CAPABILITY"))
     of_server = capabilities(direct.ask(stage, b"CAPABILITY"))
     announced = through_proxy - of_server
-    report.check("CAN-SUBMIT is announced, with URL and SENT, and it is the proxy's word", announced == PROXY_WORDS)
+    is_ours = announced == PROXY_WORDS
+    report.check("CAN-SUBMIT is announced, with URL and SENT, and COMPRESS: the proxy's words", is_ours)
     report.check("all else is the IMAP server's", of_server <= through_proxy)
 
 

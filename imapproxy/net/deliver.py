@@ -5,37 +5,24 @@ written after a message that was cut short. What is the SMTP server's failure is
 included; our own texts begin with an RFC 3463 code.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
-from imapproxy.net.sasl import exchange
-from imapproxy.net.smtp import WAITING_INTERVAL, BoundedSMTP, Reply, SmtpError, dot_stuffed
-from imapproxy.protocol.login import Credentials
+from imapproxy.net.client_address import User
+from imapproxy.net.smtp import WAITING_INTERVAL, BoundedSMTP, Reply, SmtpError, dot_stuffed, require
+from imapproxy.net.smtp_opening import SmtpServer, begin
+
+__all__ = ["UNCERTAIN", "Accepted", "Deliverable", "SmtpServer", "deliver"]
 
 FINAL_DOT_PATIENCE = 2  # times the timeout of a step, as RFC 5321 4.5.3.2 gives 10 min here and 5 min elsewhere
-MAX_COMMAND_LINE = 512  # octets, CRLF included (RFC 5321 4.5.3.1.4)
 
 UNCERTAIN = "4.4.2 delivery uncertain; no reply from the mail server"
-
-
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """Where mail goes, and how: ``timeout`` in seconds a step, ``host_name`` is ours, for EHLO."""
-
-    host: str
-    port: int
-    auth: Literal["none", "user", "fixed"]
-    username: str
-    password: str = field(repr=False)
-    timeout: float
-    host_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +51,11 @@ class Deliverable(Protocol):
 def deliver(
     message: Deliverable,
     server: SmtpServer,
-    credentials: Credentials | None,
+    user: User,
     waiting: Callable[[], None],
     interval: float = WAITING_INTERVAL,
 ) -> Accepted:
-    """Hand the message over for all of its recipients, or raise SubmissionRefused.
+    """Hand the user's message over for all of its recipients, or raise SubmissionRefused.
 
     What else the message's chunks raise passes, with the connection closed before the final dot.
 
@@ -76,8 +63,7 @@ def deliver(
     """
     with closing(BoundedSMTP(server.host_name, server.timeout, waiting, interval)) as smtp:
         try:
-            _greet(smtp, server)
-            _authenticate(smtp, server, credentials)
+            begin(smtp, server, user)
             accepted = _transact(smtp, message)
         except SmtpError as failure:
             raise SubmissionRefused(str(failure)) from failure
@@ -88,55 +74,12 @@ def deliver(
         return accepted
 
 
-def _greet(smtp: BoundedSMTP, server: SmtpServer) -> None:
-    """Connect and introduce ourselves: with EHLO, or HELO to a server that knows no better (RFC 5321 3.2)."""
-    _require(Reply.of(*smtp.connect(server.host, server.port)))
-    greeting = Reply.of(*smtp.ehlo())
-    if greeting.code >= 500:
-        greeting = Reply.of(*smtp.helo())
-    _require(greeting)
-
-
-def _authenticate(smtp: BoundedSMTP, server: SmtpServer, credentials: Credentials | None) -> None:
-    """Log in (RFC 4954) as the configuration says: as nobody, as the user, as the proxy itself."""
-    if server.auth == "none":
-        return
-    if server.auth == "fixed":
-        credentials = Credentials(server.username, server.username, server.password, "PLAIN")
-    if credentials is None:
-        raise SubmissionRefused("5.7.8 no login that the mail server could be shown")
-    login = exchange(credentials, smtp.esmtp_features.get("auth", "").upper().split())
-    if login is None:
-        raise SubmissionRefused("5.7.4 mail server offers no authentication that fits the login")
-    reply = _converse(smtp, login.mechanism, login.answers)
-    if login.bearer and reply.code == 535:
-        raise SubmissionRefused("5.7.8 login expired; log in again")
-    _require(reply)
-
-
-def _converse(smtp: BoundedSMTP, mechanism: str, answers: Sequence[bytes]) -> Reply:
-    """Return how the SASL exchange ended; one that wants more answers than there are is cancelled with ``*``.
-
-    The initial response goes with AUTH if the line can hold it, else after a 334 (RFC 4954 section 4).
-    """
-    lines = [b64encode(answer).decode() for answer in answers]
-    command = f"AUTH {mechanism}"
-    if len(f"{command} {lines[0]}\r\n") <= MAX_COMMAND_LINE:
-        command = f"{command} {lines.pop(0)}"
-    reply = smtp.ask(command)
-    for line in (*lines, "*"):
-        if reply.code != 334:
-            break
-        reply = smtp.ask(line)
-    return reply
-
-
 def _transact(smtp: BoundedSMTP, message: Deliverable) -> Accepted:
     rendering = message.rendering(_extensions(smtp))
     _check_size(smtp, rendering.size)
     if rendering.smtputf8:
         smtp.command_encoding = "utf-8"
-    _require(smtp.ask(f"MAIL FROM:<{message.sender.smtp}>{_mail_parameters(smtp, rendering)}"))
+    require(smtp.ask(f"MAIL FROM:<{message.sender.smtp}>{_mail_parameters(smtp, rendering)}"))
     _name_recipients(smtp, message.recipients)
     return Accepted(_send(smtp, rendering), rendering)
 
@@ -215,10 +158,5 @@ def _final_reply(smtp: BoundedSMTP) -> str:
         reply = smtp.reply()
     except SmtpError as failure:
         raise SubmissionRefused(UNCERTAIN) from failure
-    _require(reply)
+    require(reply)
     return reply.text
-
-
-def _require(reply: Reply) -> None:
-    if not reply.positive:
-        raise SubmissionRefused(reply.text)

@@ -13,43 +13,49 @@ import imaplib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.mailbox_name import modified_utf7
-from imapproxy.net.patient import WAITING_INTERVAL, Lost, Overlong, PatientStream, PeerFailure, Silent, Unreachable
+from imapproxy.net.client_address import ClientAddress
+from imapproxy.net.patient import (
+    WAITING_INTERVAL,
+    Insecure,
+    Lost,
+    Overlong,
+    PatientStream,
+    PeerFailure,
+    Silent,
+    Unreachable,
+)
+from imapproxy.net.upstream import Garbled, TurnedAway, UpstreamServer, account_of, begin
+from imapproxy.protocol.condition import RespText
 from imapproxy.protocol.fetched import Fetched, Listed, ResponseError, fetched, listed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-ANSWER_PATIENCE = 120.0  # seconds for a whole answer, and for each piece of output that the server does not take
 FAREWELL_PATIENCE = 1.0  # seconds for the answer to LOGOUT, which changes nothing any more
 MAX_ANSWER = 1 << 20  # octets of an answer's lines: a message of 5000 parts is described in so many
 MAX_LINES = 20_000  # of an answer: flags that another session changes meanwhile are told in a line each
-MAX_WORDS = 200  # characters of the server's that are passed on
 
-# resp-text = ["[" resp-text-code "]" SP] [text] ; resp-text-code = atom [SP 1*<any TEXT-CHAR except "]">] ...
-_RESP_TEXT = re.compile(rb"(?:\[(?P<code>[!-Z^-~]+)[^\]]*\] ?)?(?P<text>.*)", re.DOTALL)
 # resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text, BYE and PREAUTH likewise; what ends such a text is no literal
 _STATUS_LIKE_LITERAL = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH) .*\}\r\n", re.DOTALL)
 _NZ_NUMBER = re.compile(rb"[1-9][0-9]{0,9}(?![0-9])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 # What a server that does not do its part ends in: imaplib makes numbers, and text, of what it is told.
 _SERVERS = (PeerFailure, imaplib.IMAP4.error, ResponseError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class ImapServer:
-    """Where the user's mailboxes are; ``timeout`` in seconds an answer."""
-
-    host: str
-    port: int
-    timeout: float = ANSWER_PATIENCE
+# RFC 3463 codes of what is not: try later, whoever administers the servers has to see to it.
+GARBLED = "4.5.0"
+_CODES: dict[type[BaseException], str] = {
+    Unreachable: "4.4.1",
+    Silent: "4.4.2",
+    Lost: "4.4.2",
+    TurnedAway: "4.4.2",
+    Insecure: "4.7.5",
+}
 
 
 class SideConnectionError(Exception):
@@ -63,17 +69,15 @@ class SideConnectionError(Exception):
 
 def out_of_step() -> SideConnectionError:
     """Return the failure of a server that does not speak IMAP, or not about what it was asked."""
-    return SideConnectionError("4.5.0", "the IMAP server sent what cannot be understood")
+    return SideConnectionError(GARBLED, account_of(Garbled()))
 
 
 class ImapRefusal(Exception):
     """The server answered a command with NO or BAD: its response code in upper case, if any, and its words."""
 
     def __init__(self, text: bytes) -> None:
-        match = _RESP_TEXT.match(text)
-        assert match is not None  # it matches anything
-        self.code = (match["code"] or b"").decode("ascii").upper()
-        self.words = printable(match["text"]) or self.code or "refused without a reason"
+        self.code, words = RespText.of(text)
+        self.words = words or self.code or "refused without a reason"
         super().__init__(self.words)
 
 
@@ -95,7 +99,15 @@ class BoundedIMAP(imaplib.IMAP4):
     or the network's failure is a ``SideConnectionError``.
     """
 
-    def __init__(self, server: ImapServer, waiting: Callable[[], None], interval: float = WAITING_INTERVAL) -> None:
+    def __init__(
+        self,
+        server: UpstreamServer,
+        client: ClientAddress,
+        waiting: Callable[[], None],
+        interval: float = WAITING_INTERVAL,
+    ) -> None:
+        self._server = server
+        self._client = client
         self._waiting = waiting
         self._raised_while_waiting: BaseException | None = None
         self._stream = PatientStream(self._wait, interval)
@@ -109,8 +121,10 @@ class BoundedIMAP(imaplib.IMAP4):
     # What imaplib reads and writes by ---------------------------------------------------------------------------------
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:
-        """Connect to the first of the host's addresses that can be reached."""
+        """Connect to the first of the host's addresses that can be reached, and say what comes before all else."""
         self._stream.connect(host, port, self._patience)
+        said = begin(self._stream, self._server, self._client, monotonic() + self._patience)
+        self._stream.give_back(said)
 
     def read(self, size: int) -> bytes:
         """Return a literal, if the answer may hold so much in literals."""
@@ -244,18 +258,12 @@ class BoundedIMAP(imaplib.IMAP4):
             raise
 
     def _account_of(self, failure: BaseException) -> SideConnectionError:
-        match failure, self.untagged_responses.get("BYE"):
-            case Unreachable(), _:
-                return SideConnectionError("4.4.1", "the IMAP server cannot be reached")
-            case _, [*_, bytes() as bye]:
-                return SideConnectionError(
-                    "4.4.2", f"the IMAP server has ended the connection: {ImapRefusal(bye).words}"
-                )
-            case Silent(), _:
-                return SideConnectionError("4.4.2", "the IMAP server does not respond")
-            case Lost(), _:
-                return SideConnectionError("4.4.2", "the connection to the IMAP server is lost")
-        return out_of_step()
+        bye = self.untagged_responses.get("BYE", [None])[-1]
+        if isinstance(bye, bytes):
+            failure = TurnedAway(ImapRefusal(bye).words)
+        if not isinstance(failure, PeerFailure):
+            return out_of_step()
+        return SideConnectionError(_CODES.get(type(failure), GARBLED), account_of(failure))
 
 
 class _Literal:
@@ -325,8 +333,3 @@ def mailbox_argument(name: str) -> str:
 def quoted(text: str) -> str:
     """Return printable text as a quoted string (RFC 9051 section 9)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def printable(text: bytes) -> str:
-    """Return the server's words on one line, bounded."""
-    return _NOT_PRINTABLE.sub("?", " ".join(text.decode("ascii", "replace").split()))[:MAX_WORDS]

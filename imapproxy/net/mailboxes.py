@@ -11,10 +11,10 @@ from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering
 from imapproxy.net.catenation import Piece, pieces_of
+from imapproxy.net.client_address import User
 from imapproxy.net.imap import (
     BoundedIMAP,
     ImapRefusal,
-    ImapServer,
     SideConnectionError,
     mailbox_argument,
     quoted,
@@ -23,9 +23,7 @@ from imapproxy.net.imap_login import log_in
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.reading import Reader
 from imapproxy.net.spool import Keep
-from imapproxy.protocol.login import Credentials
-
-__all__ = ["ImapServer", "Mailboxes"]
+from imapproxy.net.upstream import UpstreamServer
 
 # The configuration's word for the mailbox that the server marks as the one for what was sent.
 AUTOMATIC = "auto"
@@ -34,7 +32,7 @@ USUAL_NAME = "Sent"
 
 
 class Mailboxes:
-    """The mailboxes of the user whose credentials these are, for one submission; connects when it is first needed.
+    """The mailboxes of a user, for one submission; connects when it is first needed.
 
     ``most`` bounds what is read of one content, and what ``kept`` writes. ``waiting`` is called each ``interval``
     seconds that the server keeps us waiting; what it raises ends it all.
@@ -42,14 +40,14 @@ class Mailboxes:
 
     def __init__(
         self,
-        server: ImapServer,
-        credentials: Credentials,
+        server: UpstreamServer,
+        user: User,
         most: int,
         waiting: Callable[[], None],
         interval: float = WAITING_INTERVAL,
     ) -> None:
         self._server = server
-        self._credentials = credentials
+        self._user = user
         self._most = most
         self._waiting = waiting
         self._interval = interval
@@ -102,9 +100,9 @@ class Mailboxes:
 
     def _connection(self) -> BoundedIMAP:
         """Return a connection on which the user is logged in."""
-        imap = BoundedIMAP(self._server, self._waiting, self._interval)
+        imap = BoundedIMAP(self._server, self._user.address, self._waiting, self._interval)
         try:
-            log_in(imap, self._credentials)
+            log_in(imap, self._user.credentials)
         except BaseException:
             imap.farewell()
             raise

@@ -7,10 +7,13 @@ import math
 import os
 import select
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
+
+from imapproxy.net.tls import phrase
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -21,6 +24,9 @@ WAITING_INTERVAL = 20.0  # seconds between two calls of ``waiting``; phones retr
 
 # Octets that are read at a time while a line is looked for.
 _READ_SIZE = 16 * 1024
+# Octets that are sent at a time by TLS, a record of its own: CPython's OpenSSL takes all of a larger piece or nothing,
+# and what is taken could not be told from what is not.
+_RECORD = 16 * 1024
 
 
 class PeerFailure(Exception):
@@ -29,6 +35,10 @@ class PeerFailure(Exception):
 
 class Unreachable(PeerFailure):
     """No connection came about."""
+
+
+class Insecure(PeerFailure):
+    """No TLS came about, or none that can be trusted; the text says why in one printable phrase."""
 
 
 class Silent(PeerFailure):
@@ -55,6 +65,7 @@ class PatientStream:
         self._interval = interval
         self._waiting_due = monotonic() + interval
         self._socket: socket.socket | None = None
+        self._piece: int | None = None  # octets that are sent at a time, if they must be counted
         self._input = bytearray()
 
     def connect(self, host: str, port: int, timeout: float) -> None:
@@ -66,11 +77,32 @@ class PatientStream:
         if not any(self._reaches(family, address, timeout) for family, _, _, _, address in addresses):
             raise Unreachable
 
+    def adopt(self, connection: socket.socket) -> None:
+        """Take a connection that somebody else has made; it is then ours."""
+        self._socket = connection
+
+    def start_tls(self, context: ssl.SSLContext, server_name: str, deadline: float) -> None:
+        """Speak TLS from here on, with the server of that name or address if ``context`` verifies it; or Insecure."""
+        if self._input:
+            # RFC 9051 6.2.1: whoever is on the way may have said it, and it would be taken for the server's own.
+            raise Insecure("octets in plaintext where TLS was to begin")
+        try:
+            assert self._socket is not None
+            secured = context.wrap_socket(
+                self._socket, server_hostname=server_name.removesuffix("."), do_handshake_on_connect=False
+            )
+            self._socket, self._piece = secured, _RECORD
+            self._patiently(lambda _: secured.do_handshake(), deadline)
+        except (OSError, ValueError) as error:  # a connection that is broken already, a name that no certificate has
+            raise Insecure(phrase(error)) from error
+        except Lost as failure:
+            raise Insecure(_account_of_handshake(failure.__cause__)) from failure
+
     def send(self, octets: "ReadableBuffer", timeout: float) -> None:
         """Send octets; each piece that the server takes is progress, and the next one has ``timeout`` again."""
         rest = memoryview(octets)
         while rest:
-            rest = rest[self._sent(rest, timeout) :]
+            rest = rest[self._sent(rest[: self._piece], timeout) :]
 
     def line(self, most: int, deadline: float) -> bytes:
         """Return the next line with its end: LF, whatever stands before it; ``most`` octets, or it is Overlong."""
@@ -90,6 +122,16 @@ class PatientStream:
             while have < count:
                 have += self._received_into(view[have:], deadline)
         return bytes(octets)
+
+    def give_back(self, octets: bytes) -> None:
+        """Let these octets be read again, before all others."""
+        self._input[:0] = octets
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Give the connection away, with what was read of it and not taken; there is none then."""
+        assert self._socket is not None
+        connection, self._socket = self._socket, None
+        return connection, self._taken(len(self._input))
 
     def hush(self) -> None:
         """Call ``waiting`` no more."""
@@ -166,3 +208,9 @@ def _await_connection(connection: socket.socket) -> None:
     if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         # Not OSError, which would make a TimeoutError, and another attempt, of ETIMEDOUT.
         raise ConnectionError(error, os.strerror(error))
+
+
+def _account_of_handshake(error: BaseException | None) -> str:
+    words = phrase(error) if isinstance(error, OSError) else "the connection is lost"
+    is_unverified = isinstance(error, ssl.SSLCertVerificationError)
+    return f"certificate verify failed: {words}" if is_unverified else f"TLS handshake failed: {words}"

@@ -1,131 +1,379 @@
-"""The process around the listeners: how it begins to serve, and how a signal ends it in order.
+"""The parent: it binds, reads configuration and keys, and has workers serve; signals tell it what to do.
 
-One process for now; a parent that binds the listeners and workers that serve on them will stand here.
+                  ┌────────── parent (keeps its user; one thread; pidfile locked) ───────────┐
+                  │ signals ─▶ reload, stop      ledger: counts of all workers together      │
+                  └─┬──────────────┬───────────────────┬───────────────────────▲─────────────┘
+        listening   │ fork         │ fork              │ fork                  │ control socket
+        sockets     ▼              ▼                   ▼                       │
+                 worker         worker (retiring)   status process ────────────┘
+                 (user/group; a thread a session)   (user/group; /metrics, /healthz)
+
+The listening sockets are the parent's and outlive every worker, so that nobody who waits there is lost when workers
+change. SIGHUP: everything is read anew and new workers start; only once all of them serve are the old ones told to
+retire. What fails before leaves all as it was. SIGTERM, SIGINT: all are told to stop, and have time for it.
 """
 
+import contextlib
+import logging
 import os
-import re
 import signal
 import socket
-import threading
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 
-from imapproxy.config import Config, HostPort
+from imapproxy import logs
+from imapproxy.config import Config
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
-from imapproxy.message.message import Site
-from imapproxy.net.deliver import SmtpServer
-from imapproxy.net.mailboxes import ImapServer
-from imapproxy.net.relay import Patience
-from imapproxy.net.server import STACK_SIZE, Listener, SessionThreads, clients_allowed
-from imapproxy.net.session import Service
-from imapproxy.protocol.capability import (
-    CAN_SUBMIT,
-    CAN_SUBMIT_SENT,
-    CAN_SUBMIT_URL,
-    is_reusable,
-    is_transparent,
-)
+from imapproxy.net import notify, privileges, workers
+from imapproxy.net.control import ControlSocket
+from imapproxy.net.detach import Starter
+from imapproxy.net.ledger import Book, Limits, answer
+from imapproxy.net.loop import Loop
+from imapproxy.net.pidfile import Pidfile
+from imapproxy.net.privileges import ROOT, Owner
+from imapproxy.net.server import clients_allowed, display_address
+from imapproxy.net.service import RUNNING_SUBMISSIONS
+from imapproxy.net.setup import Setup, prepare, release
+from imapproxy.net.signals import Signals
+from imapproxy.net.status_process import StatusProcess, body_of
+from imapproxy.net.workers import Assignment, Worker, fork_worker
 
-# Submissions that run when the program is told to stop have so long to finish, in seconds.
-STOP_PATIENCE = 30
-# Submissions that speak to the SMTP server, and on side connections to the IMAP server, at once; a Postfix takes 50
-# connections from one address.
-RUNNING_SUBMISSIONS = 40
+# A worker that dies sooner is not replaced at once: what kills it at its start would do so again, without end.
+QUICK_DEATH = 5.0  # seconds
+RESPAWN_PAUSE = 1.0  # seconds
+# What a worker may take beyond its own patience with submissions before it is killed, in seconds.
+STOP_GRACE = 5.0
 
-# Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str] (RFC 5321 4.1.2)
-_HOST_NAME = re.compile(r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*(?:\.[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*)*")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+Read = Callable[[], Config]
 
 
-def run(config: Config) -> None:
+def run(config: Config, read: Read, starter: Starter) -> None:
     """Serve until SIGTERM or SIGINT, then end all sessions in order.
 
-    Raise ConfigError where an address cannot be listened on.
+    ``read`` returns the configuration as it is now, for SIGHUP. ``starter`` hears when clients are served. Raise
+    ConfigError where that does not come about.
     """
-    # Before there are threads, which inherit the mask: so only sigwait() below takes these signals.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    threading.stack_size(STACK_SIZE)
-    max_clients = clients_allowed(config.max_clients, RUNNING_SUBMISSIONS)
-    if max_clients < config.max_clients:
-        LOGGER.warning(record("max-clients-lowered", to=max_clients, reason="the limit of open files (ulimit -Hn)"))
-    threads = SessionThreads(max_clients)
-    stop_reader, stop_writer = os.pipe()
-    service = service_of(config, host_name(config.mail_domain[0]), stop_reader)
-    with ExitStack() as listeners:
-        for listener in _listening(config.listen, service, threads, listeners):
-            threading.Thread(target=listener.serve_forever, daemon=True).start()
-            listeners.callback(listener.shutdown)
-        LOGGER.info(record("stopping", signal=signal.Signals(signal.sigwait(_STOP_SIGNALS)).name))
-        # Before the listeners, each of which takes a while to stop; never read, so that every session's poll() sees it.
-        os.write(stop_writer, b"\n")
-    if not threads.wait_until_idle(STOP_PATIENCE):
-        LOGGER.warning(record("sessions-cut-off", patience=STOP_PATIENCE))
+    logs.set_up(config.log_to, config.log_level)
+    with ExitStack() as stack:
+        pidfile = stack.enter_context(Pidfile(config.pidfile)) if config.pidfile else None
+        signals = stack.enter_context(Signals(_SIGNALS))
+        parent = Parent(read, signals, pidfile, starter)
+        stack.callback(parent.close)
+        try:
+            parent.serve(config)
+        except ConfigError:
+            raise
+        except Exception:
+            LOGGER.exception(record("parent-failed"))
+            raise
+    for number in (signal.SIGTERM, signal.SIGINT):  # another one while the interpreter ends changes nothing
+        signal.signal(number, signal.SIG_IGN)
+    LOGGER.info(record("stopped"))
 
 
-def _listening(
-    addresses: Sequence[HostPort], service: Service, threads: SessionThreads, stack: ExitStack
-) -> list[Listener]:
-    """Listen on all addresses before anybody is served, so that a bad one leaves nothing half begun."""
-    listeners = [stack.enter_context(Listener(address.host, address.port, service, threads)) for address in addresses]
-    for listener in listeners:
-        LOGGER.info(record("listening", address=listener.display_address()))
-    return listeners
+class Parent:
+    """The workers, what they serve with, and what is still to happen with either."""
+
+    def __init__(self, read: Read, signals: Signals, pidfile: Pidfile | None, starter: Starter) -> None:
+        self._read = read
+        self._signals = signals
+        self._pidfile = pidfile
+        self._starter = starter
+        self._loop = Loop()
+        self._workers: dict[int, Worker] = {}
+        self._book = Book(Limits(0, 0, 0))
+        self._ended: Counter[str] = Counter()  # what workers that have ended had counted
+        self._current: Setup | None = None
+        self._coming: Setup | None = None  # its workers start
+        self._status = StatusProcess(self._loop, lambda kept: self._close_in_child({kept}))
+        self._is_reloading = False
+        self._reload_wanted = False
+        self._is_stopping = False
+        self._start_failure: ConfigError | None = None
+        self._loop.when_readable(signals.fd, self._take_signals)
+
+    def serve(self, config: Config) -> None:
+        """Start, and go on until the end; raise ConfigError where the first workers could not start."""
+        self._begin(config)
+        while self._workers or not self._is_stopping:
+            self._loop.turn()
+            if self._start_failure:
+                raise self._start_failure
+
+    def close(self) -> None:
+        """End what there still is, if this is not the end in order: workers without a parent stop."""
+        self._status.end()
+        for setup in (self._current, self._coming):
+            if setup:
+                release(setup)
+        for worker in self._workers.values():
+            self._loop.forget(worker.control)
+            self._loop.forget(worker.ledger)
+        for pid in self._workers:
+            os.waitpid(pid, 0)
+
+    # What is served with ----------------------------------------------------------------------------------------------
+
+    def _begin(self, config: Config) -> None:
+        """Have workers start with ``config``; raise ConfigError, with nothing changed, where that cannot be."""
+        if not self._book.board.has_seats(config.workers):
+            raise ConfigError("workers: too many are still there from before; try again when sessions have ended")
+        max_clients = clients_allowed(config.max_clients, RUNNING_SUBMISSIONS)
+        setup = self._coming = prepare(config, max_clients, self._current, self._control_socket)
+        owner = setup.assignment.owner
+        if max_clients < config.max_clients:
+            reason = "the limit of open files (ulimit -Hn)"
+            LOGGER.warning(record("max-clients-lowered", to=max_clients, reason=reason))
+        if owner is None and os.geteuid() == ROOT:
+            LOGGER.warning(record("privileges-kept", user="root", reason="no user is configured"))
+        if owner and config.log_to not in {"stderr", "syslog"}:
+            privileges.give(config.log_to, owner)  # workers open it anew when logrotate has moved it away
+        self._book.allow(_limits_of(config))
+        for _ in range(config.workers):
+            self._fork(setup.assignment)
+
+    def _control_socket(self, path: str, owner: Owner | None) -> ControlSocket:
+        return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended)
+
+    def _to_be_asked(self) -> list[Worker]:
+        return [worker for worker in self._workers.values() if worker.state != "starting"]
+
+    def _take_over(self, setup: Setup) -> None:
+        """Let the workers that have come serve, and those before retire."""
+        before, self._current, self._coming = self._current, setup, None
+        known = before.sockets() if before else {}
+        for door in setup.assignment.doors:
+            if door.place not in known:
+                LOGGER.info(
+                    record("listening", address=display_address(door.stream), tls="on" if door.is_tls else None)
+                )
+        for worker in list(self._workers.values()):
+            if worker.assignment is not setup.assignment and worker.state == "serving":
+                self._retire(worker)
+        self._replace_status(setup)
+        if before:
+            release(before, kept=setup)
+            self._finish_reload()
+        else:
+            self._starter.ready()
+            notify.ready()
+
+    def _replace_status(self, setup: Setup) -> None:
+        config = setup.assignment.config
+        if setup.status_listener is None:
+            self._status.end()
+            return
+        LOGGER.info(record("status-listening", address=display_address(setup.status_listener)))
+        upstreams = (config.imap_server, config.smtp_server)
+        body = body_of(setup.status_listener, config.control_socket, setup.assignment.owner, upstreams)
+        self._status.replace(setup.status_listener, body)
+
+    # Workers come and go ----------------------------------------------------------------------------------------------
+
+    def _fork(self, assignment: Assignment) -> None:
+        """Start a worker; raise ConfigError where the machine has no room for one."""
+        kept = {door.stream for door in assignment.doors}
+        seat = self._book.board.seat()
+        try:
+            worker = fork_worker(assignment, seat, lambda: self._close_in_child(kept))
+        except OSError as failure:
+            self._book.board.vacate(seat)
+            raise ConfigError(f"cannot start a worker: {failure.strerror}") from failure
+        self._workers[worker.pid] = worker
+        self._loop.when_readable(worker.control.fileno(), lambda: self._hear(worker))
+        self._loop.when_readable(worker.ledger.fileno(), lambda: self._count(worker))
+
+    def _close_in_child(self, kept: Collection[socket.socket]) -> None:
+        """Close what is the parent's alone."""
+        self._signals.close()
+        self._starter.close()
+        if self._pidfile:
+            self._pidfile.close()
+        setups = [setup for setup in (self._current, self._coming) if setup]
+        streams = {stream for setup in setups for stream in setup.streams()}
+        streams |= {stream for worker in self._workers.values() for stream in (worker.control, worker.ledger)}
+        for stream in streams.difference(kept):
+            stream.close()
+
+    def _count(self, worker: Worker) -> None:
+        if not answer(self._book, worker.pid, worker.ledger, time.monotonic()):
+            self._loop.forget(worker.ledger)
+
+    def _hear(self, worker: Worker) -> None:
+        try:
+            for said in worker.hear():
+                if "report" in said:
+                    self._report(worker, said["number"], said["report"])
+                elif "ready" in said:
+                    self._is_ready(worker)
+                elif "retired" in said:
+                    worker.accepts = False
+                    self._finish_reload()
+                elif "failed" in said:
+                    self._fail_start(worker, said["failed"])
+                elif "ended" in said:
+                    self._ended.update(said["ended"])
+        except EOFError:
+            self._loop.forget(worker.control)  # SIGCHLD says how it ended
+
+    def _report(self, worker: Worker, number: int, report: object) -> None:
+        for control in self._controls():
+            control.reported(worker, number, report)
+
+    def _controls(self) -> set[ControlSocket]:
+        return {setup.control for setup in (self._current, self._coming) if setup and setup.control}
+
+    def _is_ready(self, worker: Worker) -> None:
+        worker.state = "serving"
+        LOGGER.info(record("worker-started", pid=worker.pid))
+        if self._is_stopping:
+            return
+        if self._coming and worker.assignment is self._coming.assignment:
+            if all(other.state == "serving" for other in self._of(self._coming)):
+                self._take_over(self._coming)
+        elif not (self._current and worker.assignment is self._current.assignment):
+            self._retire(worker)  # it was to replace one, but a reload was faster
+
+    def _of(self, setup: Setup) -> Iterator[Worker]:
+        return (worker for worker in self._workers.values() if worker.assignment is setup.assignment)
+
+    def _retire(self, worker: Worker) -> None:
+        kept = self._current.sockets().values() if self._current else ()
+        worker.state = "retiring"
+        worker.tell("retire", [index for index, door in enumerate(worker.assignment.doors) if door.stream not in kept])
+
+    def _fail_start(self, worker: Worker, reason: str) -> None:
+        """Take notice that a worker could not start: no other of its setup would."""
+        if self._is_stopping or not (self._coming and worker.assignment is self._coming.assignment):
+            return
+        if self._current:
+            self._abandon_reload(ConfigError(reason))
+        elif self._start_failure is None:
+            self._start_failure = ConfigError(reason)
+
+    def _reap(self) -> None:
+        for worker in list(self._workers.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._has_ended(worker, os.waitstatus_to_exitcode(status))
+        self._status.reap()
+
+    def _has_ended(self, worker: Worker, exit_code: int) -> None:
+        if worker.control.fileno() >= 0:
+            self._hear(worker)  # its last words may be why it could not start
+        del self._workers[worker.pid]
+        self._loop.forget(worker.control)
+        self._loop.forget(worker.ledger)
+        self._book.forget(worker.pid)
+        self._book.board.vacate(worker.seat)
+        for control in self._controls():
+            control.gone(worker)
+        is_expected = exit_code == 0 and (worker.state == "retiring" or self._is_stopping)
+        how = {"signal": -exit_code} if exit_code < 0 else {"status": exit_code}
+        LOGGER.log(logging.INFO if is_expected else logging.WARNING, record("worker-ended", pid=worker.pid, **how))
+        self._fail_start(worker, "a worker could not start; the log says why")
+        if worker.state != "retiring":
+            is_quick = time.monotonic() - worker.began < QUICK_DEATH
+            self._loop.later(RESPAWN_PAUSE if is_quick else 0, self._fill_up)
+        self._finish_reload()
+
+    def _fill_up(self) -> None:
+        """Start workers in the place of those that have died."""
+        if self._current is None or self._is_stopping:
+            return
+        there = sum(worker.state != "retiring" for worker in self._of(self._current))
+        try:
+            for _ in range(self._current.assignment.config.workers - there):
+                self._fork(self._current.assignment)
+        except ConfigError as failure:
+            LOGGER.error(record("worker-not-started", reason=str(failure)))
+            self._loop.later(RESPAWN_PAUSE, self._fill_up)
+
+    # Signals ----------------------------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        for number in self._signals.come():
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGHUP:
+                self._reload()
+            else:
+                self._stop(number)
+
+    def _reload(self) -> None:
+        if self._is_stopping:
+            return
+        if self._is_reloading or self._current is None:
+            self._reload_wanted = True  # one after another; the next reads what is there then
+            return
+        self._is_reloading = True
+        notify.reloading()
+        LOGGER.info(record("reloading"))
+        try:
+            config = self._read()
+            logs.set_up(config.log_to, config.log_level)
+            self._begin(config)
+        except ConfigError as failure:
+            self._abandon_reload(failure)
+
+    def _abandon_reload(self, failure: ConfigError) -> None:
+        """Leave all as it was, and say why."""
+        assert self._current
+        config = self._current.assignment.config
+        if self._coming:
+            for worker in self._of(self._coming):
+                worker.state, worker.accepts = "retiring", False
+                worker.tell("stop")
+            release(self._coming, kept=self._current)
+            self._coming = None
+        with contextlib.suppress(ConfigError):
+            logs.set_up(config.log_to, config.log_level)
+        self._book.allow(_limits_of(config))
+        for problem in str(failure).splitlines():
+            LOGGER.error(record("reload-failed", reason=problem))
+        self._end_reload()
+
+    def _finish_reload(self) -> None:
+        """Say that a reload is done, once none of the workers before accepts clients any more."""
+        if not self._is_reloading or self._coming or self._current is None:
+            return
+        now = self._current.assignment
+        if any(worker.accepts and worker.assignment is not now for worker in self._workers.values()):
+            return
+        LOGGER.info(record("reloaded"))
+        self._end_reload()
+
+    def _end_reload(self) -> None:
+        self._is_reloading = False
+        notify.ready()
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self._reload()
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        notify.stopping()
+        LOGGER.info(record("stopping", signal=number.name))
+        self._status.end()
+        # Before the workers close theirs, once they have let in who waits: new clients are refused, not left alone.
+        for setup in (self._current, self._coming):
+            if setup:
+                release(setup)
+        for worker in self._workers.values():
+            worker.tell("stop")
+        self._loop.later(workers.STOP_PATIENCE + STOP_GRACE, self._kill)
+
+    def _kill(self) -> None:
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
 
 
-def service_of(config: Config, host: str, stop_fd: int) -> Service:
-    """Return what sessions need of a configuration; ``host`` is this machine's name."""
-    return Service(
-        imap=ImapServer(config.imap_server.host, config.imap_server.port),
-        may_offer=is_transparent if config.auth_mechanisms == "all" else is_reusable,
-        announced=_announced(config),
-        patience=Patience(config.login_timeout, config.idle_timeout),
-        max_message_size=config.max_message_size,
-        site=_site(config, host),
-        smtp=SmtpServer(
-            host=config.smtp_server.host,
-            port=config.smtp_server.port,
-            auth=config.smtp_auth,
-            username=config.smtp_username,
-            password=config.smtp_password,
-            timeout=config.smtp_timeout,
-            host_name=host,
-        ),
-        running_submissions=threading.BoundedSemaphore(RUNNING_SUBMISSIONS),
-        stop_fd=stop_fd,
-    )
-
-
-def _site(config: Config, host: str) -> Site:
-    names = config.server_names or (host,)
-    return Site(
-        mail_domains=config.mail_domain,
-        from_policy=config.from_policy,
-        identities=config.identities,
-        max_recipients=config.max_recipients,
-        host_name=host,
-        received_client_address=config.received_client_address,
-        references=config.references,
-        max_composed_size=config.max_composed_size,
-        sent_mailbox=config.sent_mailbox,
-        server_names=frozenset(name.lower().removesuffix(".") for name in (*names, config.imap_server.host)),
-    )
-
-
-def _announced(config: Config) -> tuple[bytes, ...]:
-    """Return the capabilities that a client sees beside those of the IMAP server."""
-    announced = {CAN_SUBMIT: True, CAN_SUBMIT_URL: config.references, CAN_SUBMIT_SENT: bool(config.sent_mailbox)}
-    return tuple(capability for capability, holds in announced.items() if holds)
-
-
-def host_name(mail_domain: str) -> str:
-    """Return this machine's name as a mail server may say it (RFC 5321 2.3.5), without asking the DNS.
-
-    A name without a domain is completed with ``mail_domain``, or is that.
-    """
-    name = socket.gethostname()
-    if not _HOST_NAME.fullmatch(name):
-        raise ConfigError(f"this machine's name, {name!r}, is no host name; see hostname(1)")
-    return name if "." in name or name == mail_domain else f"{name}.{mail_domain}"
+def _limits_of(config: Config) -> Limits:
+    return Limits(config.max_clients, config.max_clients_per_ip, config.max_submissions_per_hour)

@@ -12,7 +12,8 @@ from itertools import groupby
 from typing import NamedTuple, cast
 
 from imapproxy.net.connection import Connection, lend_buffer, return_buffer
-from imapproxy.protocol.action import Action, Close, Submit, ToClient, ToUpstream
+from imapproxy.net.deflate import DeflatedConnection
+from imapproxy.protocol.action import Action, Close, Compress, StartTls, Submit, ToClient, ToUpstream
 from imapproxy.protocol.dialogue import Dialogue
 
 # Answers of ours may pile up behind the server's data when a client sends and does not read; past this it is not read.
@@ -24,6 +25,10 @@ JOIN_LIMIT = 64 * 1024
 
 _IN = select.POLLIN
 _OUT = select.POLLOUT
+_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL  # these come unasked
+
+# What the session does while neither peer is read.
+Pause = Submit | StartTls | Compress
 
 
 class Patience(NamedTuple):
@@ -34,7 +39,7 @@ class Patience(NamedTuple):
 
 
 class Relay:
-    """One session's two connections. ``run`` relays until there is a submission to make, or the session is over.
+    """One session's two connections. ``run`` relays until there is something to do in between, or the session is over.
 
     ``handle`` is called with the actions that are neither octets for a peer nor an end.
     """
@@ -45,11 +50,12 @@ class Relay:
         "_deadline",
         "_dialogue",
         "_handle",
+        "_held_until",
         "_interests",
         "_patience",
+        "_pause",
         "_poll",
         "_stop_fd",
-        "_submit",
         "client",
         "end",
         "upstream",
@@ -65,7 +71,7 @@ class Relay:
         stop_fd: int,
     ) -> None:
         """``stop_fd`` is a descriptor that becomes readable when the program stops."""
-        self.client = client
+        self.client: Connection | DeflatedConnection = client
         self.upstream = upstream
         self._dialogue = dialogue
         self._handle = handle
@@ -77,20 +83,36 @@ class Relay:
         self._deadline: float | None = time.monotonic() + patience.login
         self._client_ended = False
         self._closing = False
-        self._submit: Submit | None = None
+        self._held_until: float | None = None
+        self._pause: Pause | None = None
         self.end = "client left"  # why the session ended, for the log
 
-    def run(self) -> Submit | None:
-        """Relay; return a submission to be made (the client has then been sent all that came before), or None."""
+    def run(self) -> Pause | None:
+        """Relay; return what the session has to do (the client has then been sent all that came before), or None."""
         while not self._is_over():
-            if self._submit is not None and not self.client.backlog_size:
-                submit, self._submit = self._submit, None
-                return submit
-            if self._client_ended:
+            if self._pause is not None and not self.client.backlog_size:
+                pause, self._pause = self._pause, None
+                return pause
+            if self._client_ended and self._pause is None:
                 self._pass_end_of_client()
             self._set_interests()
-            self._relay_until_change()
+            if self._needs_care():
+                self._relay_once()
+            else:
+                self._relay_until_change()
         return None
+
+    def replace_client(self, client: Connection | DeflatedConnection) -> None:
+        """Go on with the same client over another connection: after a handshake, or compressed."""
+        if self._interests.pop(self.client.fd):
+            self._poll.unregister(self.client.fd)
+        self.client = client
+        self._interests[client.fd] = 0
+        self._client_ended = False  # what came before its end may have to be received yet; the end comes again
+
+    def hold_client(self, seconds: float) -> None:
+        """Read neither peer for so long: what the client has sent already, and the dialogue holds, has to wait too."""
+        self._held_until = time.monotonic() + seconds
 
     def perform(self, actions: list[Action]) -> bool:
         """Carry out the dialogue's actions, in order; tell whether they were octets only, and all taken at once."""
@@ -106,8 +128,8 @@ class Relay:
         return is_usual
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, Submit):
-            self._submit = action
+        if isinstance(action, Submit | StartTls | Compress):
+            self._pause = action
         elif isinstance(action, Close):
             self._closing = True
             self._deadline = time.monotonic() + FAREWELL_PATIENCE
@@ -126,7 +148,7 @@ class Relay:
         if not (self.client.lost and self._client_ended):
             return False
         # What a client sent before it vanished has been sent: a whole SUBMIT, or the end of an APPEND.
-        return self._submit is None and not self.upstream.backlog_size and not self._dialogue.is_behind
+        return self._pause is None and not self.upstream.backlog_size and not self._dialogue.is_behind
 
     # What is waited for, and how long -------------------------------------------------------------------------------
 
@@ -137,18 +159,23 @@ class Relay:
             and not self._client_ended
             and self.client.backlog_size <= MAX_CLIENT_BACKLOG
             and not self._closing
+            and self._held_until is None
         )
 
     def _may_read_upstream(self) -> bool:
-        return not self.client.backlog_size and self._submit is None and not self._closing
+        return not self.client.backlog_size and self._pause is None and not self._closing and self._held_until is None
 
     def _set_interests(self) -> None:
-        client, upstream = self.client, self.upstream
-        self._set_interest(client.fd, self._may_read_client(), client.backlog_size)
-        self._set_interest(upstream.fd, self._may_read_upstream(), upstream.backlog_size)
+        if self._held_until is not None and self._held_until <= time.monotonic():
+            self._held_until = None
+        self._set_interest(self.client, self._may_read_client())
+        self._set_interest(self.upstream, self._may_read_upstream())
 
-    def _set_interest(self, fd: int, may_read: bool, backlog_size: int) -> None:
-        interest = (_IN if may_read else 0) | (_OUT if backlog_size else 0)
+    def _set_interest(self, connection: Connection | DeflatedConnection, may_read: bool) -> None:
+        fd = connection.fd
+        interest = connection.reading_event if may_read else 0
+        if connection.backlog_size:
+            interest |= connection.writing_event
         if interest == self._interests[fd]:
             return
         self._interests[fd] = interest
@@ -198,11 +225,46 @@ class Relay:
             self.stop("The server is shutting down", "stopped")
             return
         is_client = fd == self.client.fd
-        if events & ~_IN:
-            (self.client if is_client else self.upstream).send_backlog()
+        connection = self.client if is_client else self.upstream
+        if events & (connection.writing_event | _BROKEN):
+            connection.send_backlog()
         # A hang-up or an error is read to its end, where reading is allowed.
-        if events & ~_OUT and (self._may_read_client() if is_client else self._may_read_upstream()):
-            _ = self._read_client() if is_client else self._read_upstream()
+        if events & (connection.reading_event | _BROKEN):
+            self._read_allowed(connection)
+
+    def _may_read(self, connection: Connection | DeflatedConnection) -> bool:
+        return self._may_read_client() if connection is self.client else self._may_read_upstream()
+
+    def _read_allowed(self, connection: Connection | DeflatedConnection) -> None:
+        if self._may_read(connection):
+            _ = self._read_client() if connection is self.client else self._read_upstream()
+
+    # What poll() does not tell --------------------------------------------------------------------------------------
+
+    def _needs_care(self) -> bool:
+        """Whether what is to be waited for now is not just what poll() shows: seldom, and never for long."""
+        return self._held_until is not None or _is_intricate(self.client) or _is_intricate(self.upstream)
+
+    def _relay_once(self) -> None:
+        """Relay what is there now, octets inside TLS or the inflater too, each connection read once: nobody starves."""
+        patience = self._patience_left()
+        if patience <= 0:
+            self._lose_patience()
+            return
+        pending = [connection for connection in (self.client, self.upstream) if connection.has_pending]
+        pending = [connection for connection in pending if self._may_read(connection)]
+        ready = self._poll.poll(0 if pending else self._hold_left(patience) * 1000)
+        for fd, events in ready:
+            self._serve_unusual(fd, events)
+        for connection in pending:
+            self._read_allowed(connection)
+        if not ready and not pending and self._held_until is None:
+            self._lose_patience()
+
+    def _hold_left(self, patience: float) -> float:
+        if self._held_until is None:
+            return patience
+        return min(patience, max(0.0, self._held_until - time.monotonic()))
 
     def _read_client(self) -> bool:
         buffer = lend_buffer()
@@ -210,8 +272,8 @@ class Relay:
             count = self.client.receive_into(buffer)
             if count:
                 is_usual = self.perform(self._dialogue.from_client(buffer, count))
-                return is_usual and self._dialogue.wants_client
-            return count is None or self._end_of_client()
+                return is_usual and self._dialogue.wants_client and not self.client.has_pending
+            return count is not None and self._end_of_client()
         finally:
             return_buffer(buffer)
 
@@ -222,8 +284,8 @@ class Relay:
             if count:
                 is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
                 # What came may have let held octets go, and the client be wanted again.
-                return is_usual and bool(self._interests[self.client.fd] & _IN)
-            return count is None or self._end_of_upstream()
+                return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
+            return count is not None and self._end_of_upstream()
         finally:
             return_buffer(buffer)
 
@@ -247,6 +309,10 @@ class Relay:
             end = "client left" if self._client_ended else "server closed the connection"
         self.stop("The IMAP server closed the connection", end)
         return False
+
+
+def _is_intricate(connection: Connection | DeflatedConnection) -> bool:
+    return connection.has_pending or connection.reading_event != _IN or connection.writing_event != _OUT
 
 
 def _joined(actions: list[Action]) -> list[Action]:

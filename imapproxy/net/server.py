@@ -3,18 +3,24 @@
 import errno
 import queue
 import resource
+import select
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable
 
+from imapproxy.config import HostPort
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
-from imapproxy.net.session import Service, serve, turn_away
+from imapproxy.net.arrival import turn_away
+from imapproxy.net.service import Service
+from imapproxy.net.session import serve
 
 # Clients whose connection waits to be accepted; socketserver's own 5 would refuse them when a tower comes back.
 LISTEN_QUEUE = 1024
+# How long those who wait there when a listener ends may take to be accepted (s): descriptors may have run out.
+QUEUE_PATIENCE = 5
 # Finished threads that wait to be used again, and for how long (s): starting one costs as much as a login.
 SPARE_THREADS = 64
 SPARE_TIME = 30
@@ -60,8 +66,8 @@ class SessionThreads:
             self._jobs.put(job)
         return True
 
-    def wait_until_idle(self, seconds: float) -> bool:
-        """Wait until no job is left, or for so long; tell whether none is."""
+    def wait_until_idle(self, seconds: float | None) -> bool:
+        """Wait until no job is left, or for so long (None: however long); tell whether none is."""
         with self._change:
             return self._change.wait_for(lambda: not self._busy, seconds)
 
@@ -88,30 +94,81 @@ class SessionThreads:
                 job = self._jobs.get()  # it was given out just now
 
 
+def bind(address: HostPort, option: str) -> socket.socket:
+    """Return a socket that listens on ``address``; raise ConfigError where that cannot be, which names ``option``.
+
+    It never blocks: of the workers that see a client, all but one come too late.
+    """
+    try:
+        family, _, _, _, resolved = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # it takes no IPv4 clients, so that 0.0.0.0 can be listened on beside ::
+                stream.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            stream.bind(resolved)
+            stream.listen(LISTEN_QUEUE)
+            stream.setblocking(False)
+        except BaseException:
+            stream.close()
+            raise
+    except OSError as failure:
+        raise ConfigError(f"{option}: cannot listen on {address}: {failure.strerror or failure}") from failure
+    return stream
+
+
+def display_address(stream: socket.socket) -> str:
+    """Return the address that a socket is bound to, as ``host:port``."""
+    host, port = stream.getsockname()[:2]
+    return str(HostPort(host, port))
+
+
 class Listener(socketserver.ThreadingTCPServer):
-    """One address that clients connect to."""
+    """One socket that clients connect to; other processes may accept from it, too."""
 
-    allow_reuse_address = True
-    request_queue_size = LISTEN_QUEUE
-    block_on_close = False  # how long sessions may take to end is for the process to say
-
-    def __init__(self, host: str, port: int, service: Service, threads: SessionThreads) -> None:
-        """Raise ConfigError where ``host`` and ``port`` cannot be listened on."""
+    def __init__(self, stream: socket.socket, is_tls: bool, service: Service, threads: SessionThreads) -> None:
+        # Not the class between: it would make a socket of its own.
+        socketserver.BaseServer.__init__(self, stream.getsockname(), socketserver.BaseRequestHandler)
+        self.socket = stream
+        self.is_tls = is_tls
         self._service = service
         self._session_threads = threads
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self.address_family = family
-            # The base class calls server_bind() and server_activate(), and closes the socket when one fails.
-            super().__init__(address, socketserver.BaseRequestHandler)  # type: ignore[arg-type]
-        except OSError as failure:
-            raise ConfigError(f"listen: cannot listen on {host}:{port}: {failure.strerror or failure}") from failure
+        self._stop_heard, self._stop_said = socket.socketpair()
+        self._has_stopped = threading.Event()
 
-    def server_bind(self) -> None:
-        """Bind; an IPv6 address takes no IPv4 clients, so that 0.0.0.0 can be listened on beside ::."""
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        super().server_bind()
+    def serve_forever(self, poll_interval: float = 0) -> None:
+        """Accept clients until ``shutdown``, which is heard at once; the base class looks for it now and then."""
+        waiting = select.poll()
+        waiting.register(self.socket, select.POLLIN)
+        waiting.register(self._stop_heard, select.POLLIN)
+        stop = self._stop_heard.fileno()
+        try:
+            while stop not in dict(waiting.poll()):
+                self._accept()
+        finally:
+            self._has_stopped.set()
+
+    def shutdown(self) -> None:
+        """Have ``serve_forever`` return, and wait until it has."""
+        self._stop_said.send(b"\n")
+        self._has_stopped.wait()
+
+    def server_close(self) -> None:
+        """Give back what is this process's own; other processes may listen on."""
+        super().server_close()
+        self._stop_heard.close()
+        self._stop_said.close()
+
+    def _accept(self) -> None:
+        try:
+            request, address = self.get_request()
+        except OSError:  # somebody else was faster, or the client has gone
+            return
+        try:
+            self.process_request(request, address)
+        except Exception:
+            self.handle_error(request, address)
+            self.shutdown_request(request)
 
     def get_request(self) -> tuple[socket.socket, object]:
         """Accept a client; wait a little where that takes a descriptor that is not to be had."""
@@ -127,20 +184,26 @@ class Listener(socketserver.ThreadingTCPServer):
         """Serve a client in a thread, or turn it away where there are too many."""
         assert isinstance(request, socket.socket)
         assert isinstance(client_address, tuple)
-        stream, address, service = request, client_address[0], self._service
-        if not self._session_threads.run(lambda: serve(stream, address, service)):
+        stream, address, service, is_tls = request, client_address[0], self._service, self.is_tls
+        if not self._session_threads.run(lambda: serve(stream, address, service, is_tls)):
             LOGGER.warning(record("client-turned-away", client=address, reason="max-clients"))
             with stream:
-                turn_away(stream, "Too many clients; try again later")
+                if not is_tls:  # whose client would not understand
+                    turn_away(stream, "Too many clients; try again later")
+
+    def accept_queued(self) -> None:
+        """Accept those who wait already, as many as may, once ``serve_forever`` has returned."""
+        queued = select.poll()
+        queued.register(self.socket, select.POLLIN)
+        deadline = time.monotonic() + QUEUE_PATIENCE
+        for _ in range(LISTEN_QUEUE):
+            if not queued.poll(0) or time.monotonic() > deadline:
+                return
+            self._accept()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log what went wrong with a new client; the base class would print it."""
         LOGGER.exception(record("accept-failed", client=str(client_address)))
-
-    def display_address(self) -> str:
-        """Return the address as it is bound, as ``host:port``."""
-        host, port = self.server_address[:2]
-        return f"[{host!s}]:{port}" if self.address_family == socket.AF_INET6 else f"{host!s}:{port}"
 
 
 def clients_allowed(wanted: int, submissions: int) -> int:

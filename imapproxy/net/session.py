@@ -1,228 +1,288 @@
-"""One client's life, top to bottom: connect upstream, relay, submit, say goodbye, log. The one place that catches."""
+"""One client's life, top to bottom: arrive, connect upstream, relay, submit, say goodbye, log.
 
-import secrets
+It is the one place that catches.
+"""
+
 import socket
-import threading
+import ssl
 import time
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import replace
 
 from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError
 from imapproxy.logs import LOGGER, record
-from imapproxy.message.message import Message, Site, Stamp, Submitter
+from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
+from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.connection import Connection
-from imapproxy.net.deliver import Accepted, SmtpServer, deliver
-from imapproxy.net.mailboxes import ImapServer, Mailboxes
-from imapproxy.net.relay import Patience, Relay
-from imapproxy.net.spool import Spool
+from imapproxy.net.deflate import DeflatedConnection
+from imapproxy.net.outbox import Outbox
+from imapproxy.net.registry import SessionReport
+from imapproxy.net.relay import Relay
+from imapproxy.net.service import Service
+from imapproxy.net.tls import HandshakeFailed, accept_tls
 from imapproxy.net.upstream import connect_upstream
 from imapproxy.protocol import response
-from imapproxy.protocol.action import Action, DraftOctets, DropDraft, LoggedIn, LoginRefused, Submit
-from imapproxy.protocol.capability import Policy
+from imapproxy.protocol.action import Action, Compress, DraftOctets, DropDraft, LoggedIn, LoginRefused, StartTls, Submit
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.login import Credentials
-from imapproxy.submission import Submitted, submit
-
-# How often the client hears something while it waits, in seconds: a phone takes a silent connection for a dead one.
-WAITING_INTERVAL = 20
+from imapproxy.submission import Submitted
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What all sessions share.
+def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> None:
+    """Serve a client from ``host`` on ``stream`` until its session is over; all its sockets are closed then.
 
-    ``announced`` are the capabilities of the proxy's own. ``running_submissions`` bounds how many submissions speak to
-    the SMTP server and on side connections to the IMAP server at once: each costs descriptors, and a Postfix takes 50
-    connections from one address. ``stop_fd`` becomes readable when the program stops.
+    ``is_tls``: it speaks TLS from the first octet.
     """
-
-    imap: ImapServer
-    may_offer: Policy
-    announced: tuple[bytes, ...]
-    patience: Patience
-    max_message_size: int
-    site: Site
-    smtp: SmtpServer
-    running_submissions: threading.Semaphore
-    stop_fd: int
+    with stream:
+        try:
+            client = client_of(stream, host, is_tls, service)
+        except NoHeader as failure:
+            if str(failure):
+                LOGGER.warning(record("proxy-header-refused", client=host, reason=str(failure)))
+            return
+        except OSError:  # it has left
+            return
+        if limit := service.ledger.admit(client.host):
+            refuse(stream, limit, client, is_tls, service)
+            return
+        try:
+            Session(stream, client, service).run(is_tls)
+        except Exception:
+            LOGGER.exception(record("session-failed", client=client.host))
+        finally:
+            service.ledger.leave(client.host)
 
 
 class Session:
-    """One client's session; ``run`` returns when it is over."""
+    """One client's session, from when it has been let in; ``run`` returns when it is over."""
 
-    __slots__ = ("_address", "_dialogue", "_draft", "_draft_failure", "_relay", "_service", "_user")
+    __slots__ = (
+        "_client",
+        "_compress",
+        "_dialogue",
+        "_outbox",
+        "_relay",
+        "_service",
+        "_since",
+        "_stage",
+        "_stream",
+        "_tls",
+        "_user",
+    )
 
-    def __init__(self, stream: socket.socket, upstream: socket.socket, address: str, service: Service) -> None:
-        self._address = address
+    def __init__(self, stream: socket.socket, client: ClientAddress, service: Service) -> None:
+        self._stream = stream
+        self._client = client
         self._service = service
-        self._dialogue = Dialogue(service.max_message_size, service.may_offer, service.announced)
-        self._relay = Relay(
-            Connection(stream), Connection(upstream), self._dialogue, self._handle, service.patience, service.stop_fd
-        )
-        self._draft: Spool | None = None
-        self._draft_failure: ClientError | SubmissionRefused | None = None
+        self._since = time.time()
+        self._stage = "connecting"  # what it is about before there is a dialogue
+        self._tls = "proxy" if client.is_tls else None  # until our own handshake says more: it ends at a proxy
+        self._compress: str | None = None
         self._user: str | None = None
+        self._relay: Relay | None = None
+        self._dialogue = Dialogue(service.terms, client.is_tls)
+        self._outbox = Outbox(service, self._still_submitting)
 
-    def run(self) -> None:
-        """Relay until both sides are done, submitting what is to be submitted."""
-        began = time.monotonic()
+    def run(self, is_tls: bool) -> None:
+        """Live. ``is_tls``: the client begins with TLS."""
         try:
-            while self._relay_on():
-                pass
-            self._relay.client.end()
+            with self._service.registry.entered(self):
+                deadline = time.monotonic() + self._service.patience.login
+                if not is_tls or self._start_tls(deadline):
+                    self._go_upstream(deadline)
         finally:
-            self._drop_draft()
-            self._log_end(time.monotonic() - began)
+            self._stream.close()  # by now another than the one that came, where TLS has taken that over
 
-    def _relay_on(self) -> bool:
+    def report(self) -> SessionReport:
+        """Return what others may know; any thread may ask."""
+        connection = self._relay.client if self._relay else None
+        return SessionReport(
+            user=self._user,
+            client=self._client.host,
+            tls=self._tls,
+            compress=self._compress,
+            since=self._since,
+            received=connection.received if connection else 0,
+            sent=connection.sent if connection else 0,
+            doing=self._dialogue.doing if connection else self._stage,
+        )
+
+    def _start_tls(self, deadline: float) -> bool:
+        """Do the handshake; tell whether it came about in time."""
+        service = self._service
+        assert service.tls is not None
+        self._stage = "handshake"
         try:
-            wanted = self._relay.run()
-            if wanted is None:
-                return False
-            self._relay.perform(self._submit(wanted))
-        except LimitExceeded as failure:
-            self._relay.stop(str(failure), "client went past a limit")
-        except UpstreamError as failure:
-            self._relay.stop("The IMAP server sent what cannot be understood", str(failure))
+            secured = accept_tls(self._stream, service.tls, deadline, service.stop_fd)
+        except HandshakeFailed as failure:
+            if not self._client.is_check:
+                service.registry.count("handshakes_failed")
+                LOGGER.warning(record("handshake-failed", client=self._client.host, reason=str(failure)))
+            return False
+        self._stage = "connecting"
+        self._stream = secured
+        self._tls = secured.version()
+        self._client = replace(self._client, is_tls=True)
         return True
 
-    def _log_end(self, seconds: float) -> None:
-        client = self._relay.client
-        LOGGER.info(
-            record(
-                "disconnect",
-                user=self._user,
-                client=self._address,
-                reason=self._relay.end,
-                received=client.received,
-                sent=client.sent,
-                seconds=f"{seconds:.1f}",
-            )
+    def _go_upstream(self, deadline: float) -> None:
+        try:
+            upstream, said = connect_upstream(self._service.imap, self._client, deadline)
+        except UpstreamError as failure:
+            LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
+            turn_away(self._stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
+            return
+        with upstream:
+            self._converse(upstream, said)
+
+    # Relaying ---------------------------------------------------------------------------------------------------------
+
+    def _converse(self, upstream: socket.socket, said: bytes) -> None:
+        """Relay until both sides are done, doing what else is to be done; the server has ``said`` so much already."""
+        began, service = time.monotonic(), self._service
+        relay = Relay(
+            *(Connection(self._stream), Connection(upstream), self._dialogue, self._handle),
+            *(service.patience, service.stop_fd),
+        )
+        self._relay = relay
+        try:
+            self._unless_beyond(relay, lambda: self._begin(relay, said))
+            while self._unless_beyond(relay, lambda: self._go_on(relay)):
+                pass
+            relay.client.end()
+        finally:
+            self._outbox.drop()
+            self._log_end(relay, time.monotonic() - began)
+
+    def _unless_beyond(self, relay: Relay, step: Callable[[], bool]) -> bool:
+        """Do a step, and say goodbye where a peer goes beyond what can be borne; tell whether there is another."""
+        try:
+            return step()
+        except LimitExceeded as failure:
+            relay.stop(str(failure), "client went past a limit")
+        except UpstreamError as failure:
+            relay.stop("The IMAP server sent what cannot be understood", str(failure))
+        return True
+
+    def _begin(self, relay: Relay, said: bytes) -> bool:
+        if said:
+            relay.perform(self._dialogue.from_upstream(said, len(said)))
+        return True
+
+    def _go_on(self, relay: Relay) -> bool:
+        wanted = relay.run()
+        if isinstance(wanted, Submit):
+            relay.perform(self._submit(wanted))
+        elif isinstance(wanted, StartTls):
+            return self._start_tls_amid(relay)
+        elif isinstance(wanted, Compress):
+            assert isinstance(relay.client, Connection)  # it is done once
+            relay.replace_client(DeflatedConnection(relay.client, self._dialogue.taken_back()))
+            self._compress = "deflate"
+        return wanted is not None
+
+    def _start_tls_amid(self, relay: Relay) -> bool:
+        plain = relay.client
+        assert isinstance(plain, Connection)  # who compresses has logged in, and it is too late for STARTTLS
+        if not self._start_tls(time.monotonic() + self._service.patience.login):
+            relay.end = "TLS handshake failed"
+            plain.give_up()
+            return False
+        assert isinstance(self._stream, ssl.SSLSocket)
+        relay.replace_client(plain.continued_over(self._stream))
+        self._dialogue.tls_started()
+        return True
+
+    def _log_end(self, relay: Relay, seconds: float) -> None:
+        if self._client.is_check and not self._dialogue.authenticated:  # it comes every other second
+            return
+        self._log(
+            "disconnect",
+            reason=relay.end,
+            received=relay.client.received,
+            sent=relay.client.sent,
+            seconds=f"{seconds:.1f}",
+            tls=self._tls,
+            compress=self._compress,
         )
 
-    # What the dialogue wants beyond passing octets on ---------------------------------------------------------------
+    def _log(self, event: str, **fields: object) -> None:
+        LOGGER.info(record(event, user=self._user, client=self._client.host, **fields))
+
+    # What the dialogue wants beyond passing octets on -----------------------------------------------------------------
 
     def _handle(self, action: Action) -> None:
         if isinstance(action, DraftOctets):
-            self._write_draft(action.octets)
+            self._outbox.write(action.octets)
         elif isinstance(action, DropDraft):
-            self._drop_draft()
+            self._outbox.drop()
         elif isinstance(action, LoggedIn):
-            self._user = _user_of(action.credentials)
-            self._log_login("login", action.credentials)
+            self._log_in(action.credentials)
         elif isinstance(action, LoginRefused):
-            self._log_login("login-refused", action.credentials)
+            self._refuse_login(action.credentials)
 
-    def _log_login(self, event: str, credentials: Credentials | None) -> None:
-        mechanism = credentials.mechanism if credentials else None
-        LOGGER.info(record(event, user=_user_of(credentials), client=self._address, mechanism=mechanism))
+    def _log_in(self, credentials: Credentials | None) -> None:
+        self._user = credentials.user if credentials else None
+        self._service.registry.count("logins_accepted")
+        self._service.ledger.login_succeeded(self._client.host)
+        self._log("login", tls=self._tls, mechanism=credentials.mechanism if credentials else None)
 
-    def _write_draft(self, octets: memoryview) -> None:
-        if self._draft_failure is not None:
-            return
-        if self._draft is None:
-            self._draft = Spool()
-        try:
-            self._draft.write(octets)
-        except (ClientError, SubmissionRefused) as failure:
-            # The rest of the literal still has to come before the client can be answered.
-            self._drop_draft()
-            self._draft_failure = failure
-
-    def _drop_draft(self) -> None:
-        self._draft_failure = None
-        if self._draft is not None:
-            self._draft.close()
-            self._draft = None
+    def _refuse_login(self, credentials: Credentials | None) -> None:
+        """Count a failed login; the client's next octets are read only once it has waited for what that costs."""
+        assert self._relay is not None
+        self._service.registry.count("logins_refused")
+        seconds = self._service.ledger.login_failed(self._client.host)
+        if seconds:
+            self._relay.hold_client(seconds)
+        LOGGER.info(
+            record(
+                "login-refused",
+                user=credentials.user if credentials else None,
+                client=self._client.host,
+                tls=self._tls,
+                mechanism=credentials.mechanism if credentials else None,
+                wait=seconds or None,
+            )
+        )
 
     # Submitting -------------------------------------------------------------------------------------------------------
 
     def _submit(self, wanted: Submit) -> list[Action]:
         try:
-            submitted = self._submitted(wanted.user)
+            submitted = self._outbox.submit(User(wanted.user, self._client))
         except (ClientError, SubmissionRefused) as failure:
-            LOGGER.info(record("submission-refused", user=self._user, client=self._address, answer=str(failure)))
+            self._service.registry.count("submissions_refused")
+            self._log("submission-refused", answer=str(failure))
             return self._dialogue.not_submitted(failure)
-        finally:
-            self._drop_draft()
+        self._service.registry.count("submissions_accepted")
         self._log_submission(submitted)
         reason = submitted.sent_failure
         return self._dialogue.submitted(f"no copy in Sent ({reason})" if reason else "")
 
     def _log_submission(self, submitted: Submitted) -> None:
         filed = "failed" if submitted.sent_failure else "filed"
-        LOGGER.info(
-            record(
-                "submission",
-                user=self._user,
-                client=self._address,
-                message_id=submitted.message_id,
-                size=submitted.size,
-                recipients=submitted.recipients,
-                references=submitted.references,
-                sent=filed if self._service.site.sent_mailbox else None,
-                reply=submitted.reply,
-            )
+        self._log(
+            "submission",
+            message_id=submitted.message_id,
+            size=submitted.size,
+            recipients=submitted.recipients,
+            references=submitted.references,
+            sent=filed if self._service.site.sent_mailbox else None,
+            reply=submitted.reply,
         )
         if submitted.sent_failure:
             LOGGER.warning(
                 record(
                     "sent-copy-failed",
                     user=self._user,
-                    client=self._address,
+                    client=self._client.host,
                     message_id=submitted.message_id,
                     reason=submitted.sent_failure,
                 )
             )
 
-    def _submitted(self, user: Credentials) -> Submitted:
-        if self._draft_failure is not None:
-            raise self._draft_failure
-        if self._draft is None:
-            raise ClientError("The message is empty")
-        service = self._service
-        submitter = Submitter(user.user, self._address, self._relay.client.socket.getsockname()[0])
-        stamp = Stamp(datetime.now().astimezone(), secrets.token_hex(12))
-
-        def deliver_for_user(message: Message) -> Accepted:
-            return deliver(message, service.smtp, user, self._still_submitting)
-
-        while not service.running_submissions.acquire(timeout=WAITING_INTERVAL):
-            self._still_submitting()
-        try:
-            with Mailboxes(service.imap, user, service.site.max_composed_size, self._still_submitting) as mailboxes:
-                return submit(self._draft.content(), service.site, submitter, stamp, mailboxes, deliver_for_user)
-        finally:
-            service.running_submissions.release()
-
     def _still_submitting(self) -> None:
+        assert self._relay is not None
         client = self._relay.client
         client.send(response.STILL_SUBMITTING)
         client.send_backlog()
-
-
-def _user_of(credentials: Credentials | None) -> str | None:
-    return credentials.user if credentials else None
-
-
-def serve(stream: socket.socket, address: str, service: Service) -> None:
-    """Serve one client on ``stream`` until the session is over; both its sockets are closed then."""
-    with stream:
-        try:
-            upstream = connect_upstream(service.imap.host, service.imap.port)
-        except UpstreamError as failure:
-            LOGGER.warning(record("upstream-unreachable", client=address, reason=str(failure)))
-            turn_away(stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
-            return
-        with upstream:
-            try:
-                Session(stream, upstream, address, service).run()
-            except Exception:
-                LOGGER.exception(record("session-failed", client=address))
-
-
-def turn_away(stream: socket.socket, text: str) -> None:
-    """Greet a client with BYE, without ever waiting for it."""
-    connection = Connection(stream)
-    connection.send(response.bye(text))
-    connection.end()

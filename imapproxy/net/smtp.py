@@ -6,24 +6,26 @@ step has its time, each reply its bounds, and ``waiting`` is called while the se
 
 import re
 import smtplib
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from imapproxy.errors import SubmissionRefused
-from imapproxy.net.patient import WAITING_INTERVAL, Lost, Overlong, PatientStream, PeerFailure, Silent
+from imapproxy.net.patient import WAITING_INTERVAL, Insecure, Lost, Overlong, PatientStream, PeerFailure, Silent
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["WAITING_INTERVAL", "BoundedSMTP", "Reply", "SmtpError", "dot_stuffed"]
+__all__ = ["WAITING_INTERVAL", "BoundedSMTP", "Reply", "SmtpError", "dot_stuffed", "require"]
 
 FAREWELL_PATIENCE = 1.0  # seconds for the answers to RSET and QUIT, which change nothing any more
 MAX_REPLY_LINES = 128  # EHLO's, the longest reply there is, has a line an extension
 MAX_REPLY_LINE = 12_288  # octets; a SASL challenge may be so long (RFC 4954 section 4), other lines have 512
 MAX_REPLY_TEXT = 1000  # characters of a reply that are passed on
 
+INSECURE = "4.7.5 no secure connection to the mail server"
 NOT_RESPONDING = "4.4.1 mail server not responding"
 LOST = "4.4.2 connection to the mail server lost"
 GARBLED = "4.5.0 mail server does not speak SMTP"
@@ -73,11 +75,23 @@ class BoundedSMTP(smtplib.SMTP):
 
     def connect(self, host: str = "localhost", port: int = 0, source_address: object = None) -> tuple[int, bytes]:
         """Connect to the first of the host's addresses that can be reached, and return the greeting."""
-        try:
-            self._stream.connect(host, port, self.timeout)
-        except PeerFailure as failure:
-            raise self._failure(NOT_RESPONDING) from failure
+        self._reach(host, port)
         return self.getreply()
+
+    def connect_by_tls(self, host: str, port: int, context: ssl.SSLContext) -> tuple[int, bytes]:
+        """Connect likewise, by TLS from the first octet on (RFC 8314 3.3)."""
+        self._reach(host, port)
+        self.speak_tls(context, host)
+        return self.getreply()
+
+    def speak_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Speak TLS from here on; the server is to be asked for its extensions anew (RFC 3207 4.2)."""
+        try:
+            self._stream.start_tls(context, server_name, monotonic() + self.timeout)
+        except Insecure as failure:
+            raise self._failure(f"{INSECURE}: {failure}") from failure
+        except Silent as failure:
+            raise self._failure(NOT_RESPONDING) from failure
 
     def send(self, s: "ReadableBuffer | str") -> None:
         """Send octets, or text in ``command_encoding``; each piece that the server takes is progress."""
@@ -131,6 +145,12 @@ class BoundedSMTP(smtplib.SMTP):
         self._stream.close()
         super().close()
 
+    def _reach(self, host: str, port: int) -> None:
+        try:
+            self._stream.connect(host, port, self.timeout)
+        except PeerFailure as failure:
+            raise self._failure(NOT_RESPONDING) from failure
+
     def _encoded(self, text: str) -> bytes:
         try:
             return text.encode(self.command_encoding)
@@ -155,6 +175,12 @@ class BoundedSMTP(smtplib.SMTP):
     def _failure(self, text: str) -> SmtpError:
         self.close()
         return SmtpError(text)
+
+
+def require(reply: Reply) -> None:
+    """Go on if what was asked for is done, else raise SubmissionRefused with the server's own words."""
+    if not reply.positive:
+        raise SubmissionRefused(reply.text)
 
 
 def dot_stuffed(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:

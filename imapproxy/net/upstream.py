@@ -1,17 +1,233 @@
-"""Connect to the IMAP server."""
+"""The IMAP server: how a connection to it begins, the session's own and those beside it.
 
+First the PROXY header (proxy-protocol.txt, version 2), TLS or STARTTLS (RFC 9051 6.2.1), then the proxy's own ID with
+the client's address (RFC 2971; Dovecot's forwarding parameters). What fails here is the end of the connection: never
+is a step left out, so that a password cannot go out in plaintext where TLS was asked for.
+"""
+
+import math
+import re
 import socket
+import ssl
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal
 
 from imapproxy.errors import UpstreamError
+from imapproxy.net.client_address import ClientAddress
+from imapproxy.net.patient import Insecure, Lost, PatientStream, PeerFailure, Silent, Unreachable
+from imapproxy.protocol.condition import Condition, capabilities, condition, greeting
+from imapproxy.protocol.proxy_header import proxy_v2
 
 # A server on the same host or network that takes longer to accept a connection is down or drowning, in seconds.
-CONNECT_TIMEOUT = 10
+CONNECT_TIMEOUT = 10.0
+OPENING_TIMEOUT = 20.0  # seconds until all is said that comes before the client: a greeting may wait for a DNS
+ANSWER_PATIENCE = 120.0  # seconds for a whole answer, and for each piece of output that the server does not take
+MAX_SAID = 64 * 1024  # octets that a server may say before the client's first word
+
+TAG = b"imapproxy"
+
+# literal = "{" number64 ["+"] "}" CRLF *CHAR8
+_LITERAL = re.compile(rb"\{(?P<size>[0-9]{1,5})\+?\}\r\n\Z")
 
 
-def connect_upstream(host: str, port: int) -> socket.socket:
-    """Return a socket connected to the IMAP server; raise UpstreamError where it cannot be reached."""
+@dataclass(frozen=True, slots=True)
+class UpstreamServer:
+    """The IMAP server: where it is, and how a connection to it begins.
+
+    ``context`` is what TLS needs, None where ``tls`` is off; ``send_client_ip``: how it is told who the client is.
+    ``timeout``: how long it may take, in seconds, to answer on a side connection.
+    """
+
+    host: str
+    port: int
+    tls: Literal["off", "starttls", "on"] = "off"
+    context: ssl.SSLContext | None = None
+    send_client_ip: Literal["off", "proxy-protocol", "id"] = "off"
+    timeout: float = ANSWER_PATIENCE
+
+
+class Garbled(PeerFailure):
+    """The server does not speak IMAP."""
+
+
+class TurnedAway(PeerFailure):
+    """The server said BYE; the text is its words."""
+
+
+class _Refused(Exception):
+    """The server answered NO or BAD; the text is its words."""
+
+
+def connect_upstream(
+    server: UpstreamServer, client: ClientAddress, deadline: float = math.inf
+) -> tuple[socket.socket, bytes]:
+    """Return a socket connected to the IMAP server, and what the server has said on it; UpstreamError says why not.
+
+    What it has said is for the client, and comes before what is read from the socket. Where there is something to be
+    said first, that is done by ``deadline``, a time of ``monotonic``.
+    """
     try:
-        return socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+        connection = socket.create_connection((server.host, server.port), timeout=CONNECT_TIMEOUT)
     except (OSError, UnicodeError) as failure:  # UnicodeError: a name that the resolver cannot even be asked for
         reason = failure.strerror if isinstance(failure, OSError) else None
         raise UpstreamError(f"cannot reach the IMAP server: {reason or failure}") from failure
+    if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must
+        return connection, b""
+    return _begun(connection, server, client, min(deadline, monotonic() + OPENING_TIMEOUT))
+
+
+def _begun(
+    connection: socket.socket, server: UpstreamServer, client: ClientAddress, deadline: float
+) -> tuple[socket.socket, bytes]:
+    """Return the connection with all said that is to be said, and what the server has said."""
+    # Else each of two small messages in a row waits for the acknowledgement of the one before.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    stream = PatientStream(lambda: None, math.inf)
+    stream.adopt(connection)
+    try:
+        said = begin(stream, server, client, deadline)
+        if server.tls == "starttls":
+            said = _with_capabilities(_Dialogue(stream, deadline), said)
+        connection, unread = stream.detach()
+    except PeerFailure as failure:
+        raise UpstreamError(account_of(failure)) from failure
+    finally:
+        stream.close()
+    return connection, said + unread
+
+
+def begin(stream: PatientStream, server: UpstreamServer, client: ClientAddress, deadline: float) -> bytes:
+    """Say on a fresh connection what comes before all else; return what the server has said and anybody may read.
+
+    That is nothing, or begins with a greeting: after STARTTLS one that claims nothing, as all that was said before is
+    not to be relied on. PeerFailure where it goes wrong.
+    """
+    if server.send_client_ip == "proxy-protocol":
+        stream.send(proxy_v2(client.client, client.server, client.is_tls), deadline - monotonic())
+    if server.tls == "on":
+        _start_tls(stream, server, deadline)
+    said = _greeting_by_starttls(stream, server, deadline) if server.tls == "starttls" else b""
+    if server.send_client_ip == "id":
+        dialogue = _Dialogue(stream, deadline)
+        said = said or dialogue.greeting()[1]
+        said += _identify(dialogue, client)
+    return said
+
+
+def _start_tls(stream: PatientStream, server: UpstreamServer, deadline: float) -> None:
+    assert server.context is not None
+    stream.start_tls(server.context, server.host, deadline)
+
+
+def _greeting_by_starttls(stream: PatientStream, server: UpstreamServer, deadline: float) -> bytes:
+    """Speak TLS, which the server is asked for; return its greeting, of which the words are left."""
+    dialogue = _Dialogue(stream, deadline)
+    met, _ = dialogue.greeting()
+    if met.state == b"PREAUTH":
+        # Whoever is on the way may have said it, so that the client never speaks TLS (RFC 9051 section 11.1).
+        raise Insecure("the server says PREAUTH instead of waiting for STARTTLS")
+    try:
+        dialogue.ask(b"STARTTLS")
+    except _Refused as refusal:
+        raise Insecure(f"the server does not do STARTTLS: {refusal}") from refusal
+    _start_tls(stream, server, deadline)
+    return greeting(None, met.text.words)
+
+
+def _identify(dialogue: "_Dialogue", client: ClientAddress) -> bytes:
+    """Tell the server who the client is; return what it has said besides.
+
+    A server that knows no ID, or does not believe us, is none the wiser, and the client can log in all the same.
+    """
+    fields = zip(
+        ("x-originating-ip", "x-originating-port", "x-connected-ip", "x-connected-port"),
+        (*client.client, *client.server),
+        strict=True,
+    )
+    told = " ".join(f'"{name}" "{value}"' for name, value in fields)
+    try:
+        said = dialogue.ask(b"ID (%b)" % told.encode("ascii"))
+    except _Refused:
+        return b""
+    return b"".join(response for response in said if not response.upper().startswith(b"* ID "))
+
+
+def _with_capabilities(dialogue: "_Dialogue", said: bytes) -> bytes:
+    """Return what the server has said with its capabilities in the greeting, where clients look for them."""
+    try:
+        answer = dialogue.ask(b"CAPABILITY")
+    except _Refused as refusal:
+        raise Garbled from refusal
+    line, end, rest = said.partition(b"\r\n")
+    met = condition(line + end)
+    assert met is not None
+    listed = next(filter(None, map(capabilities, answer)), None)
+    return greeting(listed, met.text.words) + rest
+
+
+class _Dialogue:
+    """What is said before the client's first word; all of it bounded, in octets and in time."""
+
+    def __init__(self, stream: PatientStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+        self._left = MAX_SAID
+
+    def greeting(self) -> tuple[Condition, bytes]:
+        """Return the server's greeting, read and as it came; a BYE is a TurnedAway."""
+        line = self._response()
+        met = condition(line)
+        if met is None or met.tag != b"*" or met.state not in {b"OK", b"PREAUTH", b"BYE"}:
+            raise Garbled
+        if met.state == b"BYE":
+            raise TurnedAway(met.text.words)
+        return met, line
+
+    def ask(self, command: bytes) -> list[bytes]:
+        """Have a command answered with OK, and return the untagged responses that come before."""
+        self._stream.send(b"%b %b\r\n" % (TAG, command), self._deadline - monotonic())
+        responses = []
+        while (said := condition(response := self._response())) is None or said.tag != TAG:
+            if said is not None and said.state == b"BYE":
+                raise TurnedAway(said.text.words)
+            if not response.startswith(b"* "):
+                raise Garbled
+            responses.append(response)
+        if said.state != b"OK":
+            raise _Refused(said.text.words)
+        return responses
+
+    def _response(self) -> bytes:
+        """Return the next response, its literals included; the text of a status response never announces one."""
+        response = self._line()
+        while condition(response) is None and (literal := _LITERAL.search(response)):
+            response += self._octets(int(literal["size"])) + self._line()
+        return response
+
+    def _line(self) -> bytes:
+        line = self._stream.line(self._left, self._deadline)
+        self._left -= len(line)
+        return line
+
+    def _octets(self, count: int) -> bytes:
+        self._left -= count
+        if self._left < 0:
+            raise Garbled
+        return self._stream.exactly(count, self._deadline)
+
+
+def account_of(failure: PeerFailure) -> str:
+    """Return what a failure of the IMAP server's, or of the way to it, is told as: one printable phrase."""
+    match failure:
+        case Unreachable():
+            return "the IMAP server cannot be reached"
+        case Insecure():
+            return f"no secure connection to the IMAP server: {failure}"
+        case TurnedAway():
+            return f"the IMAP server has ended the connection: {failure}"
+        case Silent():
+            return "the IMAP server does not respond"
+        case Lost():
+            return "the connection to the IMAP server is lost"
+    return "the IMAP server sent what cannot be understood"

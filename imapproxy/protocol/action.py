@@ -33,6 +33,21 @@ class Submit(NamedTuple):
     user: Credentials
 
 
+class StartTls(NamedTuple):
+    """Once all that was said has been sent: do the server's part of a TLS handshake, then ``Dialogue.tls_started``.
+
+    Neither peer is to be read before. Where the handshake fails, the session is over.
+    """
+
+
+class Compress(NamedTuple):
+    """Once all that was said has been sent: compress both ways from here on (RFC 4978), towards the client.
+
+    Neither peer is to be read before. What was read of the client's compressed octets comes from
+    ``Dialogue.taken_back``, which also lets the dialogue go on.
+    """
+
+
 class LoggedIn(NamedTuple):
     """The server accepted the user; ``credentials`` is None where they could not be read."""
 
@@ -49,4 +64,6 @@ class Close(NamedTuple):
     """End the session once what was said has been sent."""
 
 
-Action = ToClient | ToUpstream | DraftOctets | DropDraft | Submit | LoggedIn | LoginRefused | Close
+Action = (
+    ToClient | ToUpstream | DraftOctets | DropDraft | Submit | StartTls | Compress | LoggedIn | LoginRefused | Close
+)

@@ -1,8 +1,8 @@
 """One client's dialogue with the IMAP server, as a pure state machine: octets of either side in, actions out.
 
-Everything the client says is passed on but SUBMIT, which is answered here (draft-royer-lemonade-submit-00); everything
-the server says is passed on but capability lists, which are rewritten. The server's side stands here; what the
-client's octets are is ``intake``'s affair.
+Everything the client says is passed on but SUBMIT, STARTTLS and COMPRESS, which are answered here; everything the
+server says is passed on but capability lists, which are rewritten. The server's side stands here; when the client's
+octets are looked at is ``intake``'s affair, and what they are ``dispatch``'s.
 
 Never here: sockets, clocks, logs, the meaning of any other command.
 """
@@ -10,10 +10,12 @@ Never here: sockets, clocks, logs, the meaning of any other command.
 from imapproxy.errors import ClientError, SubmissionRefused, UpstreamError
 from imapproxy.protocol import response
 from imapproxy.protocol.action import Action, Close, ToClient
-from imapproxy.protocol.capability import CAN_SUBMIT, Offer, Policy
+from imapproxy.protocol.dispatch import take_command
 from imapproxy.protocol.framing import Line, Octets, ResponseFramer
 from imapproxy.protocol.intake import Intake
+from imapproxy.protocol.offer import Offer
 from imapproxy.protocol.output import Output
+from imapproxy.protocol.terms import Terms
 
 
 class Dialogue:
@@ -26,15 +28,12 @@ class Dialogue:
 
     __slots__ = ("_greeted", "_intake", "_offer", "_output", "_responses", "upstream_said_bye")
 
-    def __init__(self, max_draft: int, may_offer: Policy, announced: tuple[bytes, ...] = (CAN_SUBMIT,)) -> None:
-        """``max_draft`` is in octets; ``may_offer`` says which SASL mechanisms a client may use.
-
-        ``announced`` are the capabilities of the proxy's own.
-        """
+    def __init__(self, terms: Terms, is_secure: bool) -> None:
+        """``is_secure``: the client speaks TLS from the first octet on."""
         self._responses = ResponseFramer()
         self._output = Output(self._responses)
-        self._offer = Offer(may_offer, announced)
-        self._intake = Intake(max_draft, self._offer, self._output)
+        self._offer = Offer(terms, is_secure)
+        self._intake = Intake(terms, self._offer, self._output, take_command)
         self._greeted = False
         self.upstream_said_bye = False
 
@@ -45,13 +44,18 @@ class Dialogue:
 
     @property
     def wants_client(self) -> bool:
-        """Whether more octets of the client's can be taken without piling up."""
+        """Whether the client is to be read: its octets do not pile up, and are not those of a TLS handshake, say."""
         return self._intake.wants_octets
 
     @property
     def is_behind(self) -> bool:
         """Whether something that the client has sent, which may be a whole SUBMIT, still waits for the server."""
         return self._intake.is_behind
+
+    @property
+    def doing(self) -> str:
+        """What the client is about, in one short printable word, for a status; any thread may ask."""
+        return self._intake.doing
 
     def from_client(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the client."""
@@ -74,43 +78,66 @@ class Dialogue:
 
     def submitted(self, remark: str = "") -> list[Action]:
         """Answer the submission under way: all recipients have it; ``remark`` is what did not go well besides."""
-        self._intake.answer(response.submitted(self._intake.submission_tag(), remark))
+        self._intake.answer(response.submitted(self._submission_tag(), remark))
         return self._output.take()
 
     def not_submitted(self, failure: SubmissionRefused | ClientError) -> list[Action]:
         """Answer the submission under way: nobody has it."""
-        self._intake.answer(response.not_submitted(self._intake.submission_tag(), failure))
+        self._intake.answer(response.not_submitted(self._submission_tag(), failure))
         return self._output.take()
 
+    def tls_started(self) -> None:
+        """Go on after ``StartTls``: what comes from the client now has come through TLS."""
+        self._intake.tls_started()
+
+    def taken_back(self) -> bytes:
+        """Go on after ``Compress``: return what was read of the client's compressed octets already.
+
+        Those come first into what inflates; ``from_client`` then takes what comes out of it.
+        """
+        return self._intake.taken_back()
+
     def farewell(self, text: str) -> list[Action]:
-        """Say BYE, unless a response is under way or the server has said it, and end."""
+        """Say BYE, unless it could not be understood any more or the server has said it, and end."""
+        can_speak = self._output.at_boundary and not self._intake.is_switching and not self.upstream_said_bye
         self._intake.end()
-        if self._output.at_boundary and not self.upstream_said_bye:
+        if can_speak:
             self._output.say(response.bye(text))
         self._output.actions.append(Close())
         return self._output.take()
 
+    def _submission_tag(self) -> bytes:
+        assert self._intake.own is not None
+        return self._intake.own.tag
+
     def _read(self, line: bytes) -> None:
-        if self._output.unsaid:
-            self._output.say_unsaid()
-        if b"[" in line or line.startswith(b"* "):
-            line = self._offer.rewrite(line)
+        output = self._output
+        if output.unsaid:
+            output.say_unsaid()
         if not self._greeted:
             self._read_greeting(line)
-        self._output.actions.append(ToClient(line))
-        if line.startswith(b"+"):
-            self._intake.continued()
-        elif not line.startswith(b"*"):
-            # response-tagged = tag SP resp-cond-state CRLF
+        if line.startswith(b"*"):
+            line = self._offer.rewrite(line)
+            if line[2:5].upper() == b"BYE":
+                self.upstream_said_bye = True
+        elif line.startswith(b"+"):
+            if not self._intake.continued():
+                return
+        else:
+            # response-tagged = tag SP resp-cond-state CRLF. A list in it holds for the state that it leads to.
             tag, _, status = line.partition(b" ")
             self._intake.completed(tag, status[:2].upper() == b"OK")
-        elif line[2:5].upper() == b"BYE":
-            self.upstream_said_bye = True
+            if b"[" in status:
+                line = self._offer.rewrite(line)
+        output.actions.append(ToClient(line))
 
     def _read_greeting(self, line: bytes) -> None:
         # greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF (RFC 9051 section 9)
         status = line[2:].upper()
         if not line.startswith(b"* ") or not status.startswith((b"OK ", b"PREAUTH ", b"BYE ")):
             raise UpstreamError("the IMAP server does not greet as one")
+        is_preauthenticated = status.startswith(b"PREAUTH ")
+        if is_preauthenticated and self._offer.disables_login:
+            raise UpstreamError("the IMAP server greets with PREAUTH, and this client speaks no TLS")
         self._greeted = True
-        self._intake.greeted(preauthenticated=status.startswith(b"PREAUTH "))
+        self._intake.greeted(is_preauthenticated)

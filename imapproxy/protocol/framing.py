@@ -262,3 +262,7 @@ class CommandFramer:
         view = memoryview(self._octets)[self._position : stop]
         self._position = stop
         return view
+
+    def rest(self) -> bytes:
+        """Take all that is here."""
+        return bytes(self.octets(self._end - self._position))

@@ -11,9 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from imapproxy.errors import ClientError
+from imapproxy.protocol.framing import Literal
 
 # SASL responses of one exchange that are kept; no mechanism that is read here has more than two.
 MAX_RESPONSES = 4
+
+# Octets of a user name or a password as a literal.
+MAX_LOGIN_LITERAL = 4 * 1024
 
 # Text that is not UTF-8 (a password may be any octets) becomes the same octets again when it is encoded so.
 ENCODING_ERRORS = "surrogateescape"
@@ -66,19 +70,22 @@ class LoginExchange:
         self._literals: list[bytes] = []
         self._responses: list[bytes] = []
 
-    def add_text(self, text: bytes) -> int:
-        """Add what stands outside LOGIN's literals, line end left out; return how many arguments there are now.
+    def follow(self, text: bytes, literal: Literal | None, takes_unasked: Callable[[int], bool]) -> None:
+        """Add what of a line stands outside LOGIN's literals, line end left out, and begin the ``literal`` at its end.
 
-        Raise ClientError where the server might see in it something else than two arguments.
+        ``takes_unasked`` says whether the server takes a non-synchronizing literal of so many octets. Raise ClientError
+        where the server might see something else in it than two arguments.
         """
         self._text += text
         arguments = login_arguments(self._text, self._literals)
-        if arguments is None:
+        if arguments is None or (literal is None and len(arguments) != 2):
             raise ClientError("LOGIN takes a user name and a password")
-        return len(arguments)
-
-    def begin_literal(self) -> None:
-        """Begin the literal whose mark ends the text."""
+        if literal is None:
+            return
+        if literal.size > MAX_LOGIN_LITERAL:
+            raise ClientError("User name or password too long")
+        if not literal.synchronizing and not takes_unasked(literal.size):
+            raise ClientError("The server has not announced that it takes non-synchronizing literals")
         self._literals.append(b"")
 
     def add_literal(self, octets: memoryview) -> None:

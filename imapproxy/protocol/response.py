@@ -9,6 +9,10 @@ from imapproxy.errors import ClientError, SubmissionRefused
 
 MAX_TEXT = 500  # octets of a text that came from a server: an SMTP server's may have any number of lines of 512
 
+# Said of a command that the capabilities do not offer in this state.
+NOT_OFFERED = "This command was not offered"
+
+CONTINUE = b"+ Go ahead\r\n"
 CONTINUE_DRAFT = b"+ Ready for the message\r\n"
 STILL_SUBMITTING = b"* OK Still submitting\r\n"
 
@@ -16,6 +20,11 @@ STILL_SUBMITTING = b"* OK Still submitting\r\n"
 def bye(text: str) -> bytes:
     """Return an untagged BYE."""
     return b"* BYE " + printable(text) + b"\r\n"
+
+
+def ok(tag: bytes, text: str) -> bytes:
+    """Return a tagged OK."""
+    return tag + b" OK " + printable(text) + b"\r\n"
 
 
 def bad(tag: bytes, text: str) -> bytes:

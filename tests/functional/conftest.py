@@ -1,11 +1,15 @@
 """The servers that the functional tests share: each is started once a session, when the first test wants it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.functional.dovecot import Dovecot, running_dovecot
+from tests.functional.certificates import Certificates, Pair, make_certificates
+from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
 from tests.functional.postfix import Postfix, running_postfix
+from tests.functional.process import public_directory
+from tests.functional.secured import pairs_by_address
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +19,34 @@ def dovecot() -> Iterator[Dovecot]:
 
 
 @pytest.fixture(scope="session")
-def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
-    with running_postfix(dovecot.auth_port) as server:
+def certificates() -> Iterator[Certificates]:
+    """Return them in a directory where servers that are not our user can read the keys, too."""
+    with public_directory("imapproxy-certificates-") as directory:
+        made = make_certificates(directory)
+        readable_by_all(directory)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def pairs(certificates: Certificates) -> dict[str, Pair]:
+    """Return the certificate with which real servers listen at each address, one good and three bad ones."""
+    made = pairs_by_address(certificates)
+    readable_by_all(certificates.ca.parent)
+    return made
+
+
+def readable_by_all(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.chmod(0o644)
+
+
+@pytest.fixture(scope="session")
+def secured_dovecot(pairs: dict[str, Pair]) -> Iterator[SecuredDovecot]:
+    with running_secured_dovecot(pairs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postfix(dovecot: Dovecot, pairs: dict[str, Pair]) -> Iterator[Postfix]:
+    with running_postfix(dovecot.auth_port, pairs) as server:
         yield server

@@ -5,12 +5,13 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from tests.functional.certificates import Pair
 from tests.functional.packages import is_root, require
 from tests.functional.process import await_port, free_ports, public_directory, terminate
 
@@ -102,24 +103,98 @@ class Dovecot:
 
 
 @contextmanager
-def running_dovecot() -> Iterator[Dovecot]:
-    """Run a Dovecot to which every user is known."""
+def running_dovecot(additions: str = "") -> Iterator[Dovecot]:
+    """Run a Dovecot to which every user is known; ``additions`` come after its configuration."""
     require(PROGRAM)
     with public_directory("imapproxy-dovecot-") as directory:
         port, auth_port = free_ports(2)
         dovecot = Dovecot(directory, port, auth_port)
-        process = start(dovecot)
-        try:
-            await_port(process, dovecot.port, directory / "dovecot.log")
+        write_files(dovecot, account(), additions)
+        with started(directory / "dovecot.conf", directory / "dovecot.log", ("127.0.0.1", port)):
             yield dovecot
-        finally:
-            terminate(process)
 
 
-def start(dovecot: Dovecot) -> subprocess.Popen[bytes]:
+# TLS on both ports, on each address with its certificate; two listeners that want a PROXY header; and belief in what
+# the proxy says by ID, but only as long as it comes from 127.0.0.1.
+SECURED = """\
+listen = {addresses}
+ssl = yes
+ssl_cert = <{pair.cert}
+ssl_key = <{pair.key}
+login_trusted_networks = 127.0.0.1
+haproxy_trusted_networks = 127.0.0.1
+service imap-login {{
+  inet_listener imaps {{
+    port = {tls_port}
+  }}
+  inet_listener proxied {{
+    port = {proxied_port}
+    haproxy = yes
+  }}
+  inet_listener proxied-tls {{
+    port = {proxied_tls_port}
+    haproxy = yes
+    ssl = yes
+  }}
+}}
+"""
+
+SECURED_ADDRESS = """\
+local {address} {{
+  ssl_cert = <{pair.cert}
+  ssl_key = <{pair.key}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class SecuredDovecot:
+    """A running server that listens in four ways, all on each address that it has a certificate for."""
+
+    server: Dovecot
+    tls_port: int
+    proxied_port: int
+    proxied_tls_port: int
+
+    @property
+    def port(self) -> int:
+        """The port without TLS, with STARTTLS."""
+        return self.server.port
+
+    def log(self) -> str:
+        return (self.server.directory / "dovecot.log").read_text(errors="replace")
+
+
+@contextmanager
+def running_secured_dovecot(pairs: Mapping[str, Pair]) -> Iterator[SecuredDovecot]:
+    """Run a Dovecot with these certificates by the address that it listens on; the first is for 127.0.0.1."""
+    ports = free_ports(3)
+    first, *others = pairs.items()
+    additions = SECURED.format(
+        addresses=" ".join(pairs),
+        pair=first[1],
+        tls_port=ports[0],
+        proxied_port=ports[1],
+        proxied_tls_port=ports[2],
+    ) + "".join(SECURED_ADDRESS.format(address=address, pair=pair) for address, pair in others)
+    with running_dovecot(additions) as server:
+        yield SecuredDovecot(server, *ports)
+
+
+@contextmanager
+def started(configuration: Path, log: Path, address: tuple[str, int]) -> Iterator[None]:
+    """Run Dovecot with a configuration by which it listens there."""
+    process = start(configuration)
+    try:
+        await_port(process, address[1], log, address[0])
+        yield
+    finally:
+        terminate(process)
+
+
+def start(configuration: Path) -> subprocess.Popen[bytes]:
     owner = account()
-    write_files(dovecot, owner)
-    command = [PROGRAM, "-F", "-c", str(dovecot.directory / "dovecot.conf")]
+    command = [PROGRAM, "-F", "-c", str(configuration)]
     if is_root():
         return subprocess.Popen(command, user=owner.pw_uid, group=owner.pw_gid, extra_groups=[])
     return subprocess.Popen(command)
@@ -130,19 +205,22 @@ def account() -> pwd.struct_passwd:
     return pwd.getpwnam("dovecot") if is_root() else pwd.getpwuid(os.geteuid())
 
 
-def write_files(dovecot: Dovecot, owner: pwd.struct_passwd) -> None:
+def group_of(owner: pwd.struct_passwd) -> str:
+    return grp.getgrgid(owner.pw_gid).gr_name
+
+
+def write_files(dovecot: Dovecot, owner: pwd.struct_passwd, additions: str) -> None:
     directory = dovecot.directory
-    group = grp.getgrgid(owner.pw_gid).gr_name
     text = CONFIGURATION.format(
         directory=directory,
         account=owner,
-        group=group,
+        group=group_of(owner),
         password=PASSWORD,
         sent=SENT,
         port=dovecot.port,
         auth_port=dovecot.auth_port,
     )
-    (directory / "dovecot.conf").write_text(text, encoding="utf-8")
+    (directory / "dovecot.conf").write_text(text + additions, encoding="utf-8")
     users = "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in PASSWORDS.items())
     (directory / "users").write_text(users, encoding="utf-8")
     (directory / "dovecot.log").touch()

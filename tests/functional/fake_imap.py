@@ -23,8 +23,10 @@ client that leaves is nothing wrong. Every wait is bounded.
 """
 
 import socket
+import ssl
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -48,6 +50,8 @@ class Peer:
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._input = bytearray()
+        self._deflater: zlib._Compress | None = None
+        self._inflater: zlib._Decompress | None = None
         stream.settimeout(PATIENCE)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 
@@ -59,11 +63,32 @@ class Peer:
     ) -> None:
         self.close()
 
+    def begin_tls(self, context: ssl.SSLContext, server_name: str | None = None) -> ssl.SSLSocket:
+        """Do the handshake: as the client of a server of that name, or as the server where there is no name."""
+        assert not self._input, bytes(self._input)
+        as_server = server_name is None
+        self._socket = secured = context.wrap_socket(self._socket, server_side=as_server, server_hostname=server_name)
+        return secured
+
+    def begin_compression(self) -> None:
+        """Send raw deflate from now on, and understand it (RFC 4978)."""
+        assert not self._input, bytes(self._input)
+        self._deflater, self._inflater = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
     def send(self, octets: bytes, chunk: int = 1 << 30) -> None:
         """Send octets, a chunk at a time."""
         view = memoryview(octets)
         for start in range(0, len(octets), chunk):
-            self._socket.sendall(view[start : start + chunk])
+            self.send_raw(self._deflated(view[start : start + chunk]))
+
+    def send_raw(self, octets: bytes | memoryview) -> None:
+        """Send octets as they are, even if what they say should be compressed."""
+        self._socket.sendall(octets)
+
+    def _deflated(self, octets: bytes | memoryview) -> bytes | memoryview:
+        if self._deflater is None:
+            return octets
+        return self._deflater.compress(octets) + self._deflater.flush(zlib.Z_SYNC_FLUSH)
 
     def read(self, count: int) -> bytes:
         """Return exactly so many octets."""
@@ -111,10 +136,28 @@ class Peer:
         if self._socket.fileno() < 0:
             return b""
         self._socket.setblocking(False)
-        with suppress(BlockingIOError, EOFError, ConnectionError):
+        with suppress(BlockingIOError, ssl.SSLWantReadError, EOFError, ConnectionError):
             self._receive()
         self._socket.settimeout(PATIENCE)
         return bytes(self._input)
+
+    def drain(self, count: int) -> int:
+        """Read up to so many octets and forget them; return how many, none at the end."""
+        with suppress(ConnectionError):
+            return len(self._socket.recv(count))
+        return 0
+
+    def ended_within(self, seconds: float) -> bool:
+        """Say whether the other end stops or breaks off so soon; what it says meanwhile is passed over."""
+        self._socket.settimeout(seconds)
+        try:
+            return not self._socket.recv(READ_SIZE)
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        finally:
+            self._socket.settimeout(PATIENCE)
 
     def end_output(self) -> None:
         """Say that nothing more will come: a FIN."""
@@ -138,7 +181,7 @@ class Peer:
         octets = self._socket.recv(READ_SIZE)
         if not octets:
             raise EOFError
-        self._input += octets
+        self._input += octets if self._inflater is None else self._inflater.decompress(octets)
 
 
 def _difference(came: bytes, expected: bytes) -> str:

@@ -13,12 +13,17 @@ import pytest
 # Daemons are named by their path: an ordinary user's PATH may lack /usr/sbin.
 PACKAGE_OF = {
     "/usr/sbin/dovecot": "dovecot-imapd",
+    "/usr/sbin/haproxy": "haproxy",
     "/usr/lib/postfix/sbin/master": "postfix",
     "curl": "curl",
+    "dh": "debhelper",
+    "dh_python3": "dh-python",
     "fakeroot": "fakeroot",
     "groff": "groff-base",
     "mbsync": "isync",
+    "mmdebstrap": "mmdebstrap",
     "mutt": "mutt",
+    "systemd-analyze": "systemd",
 }
 
 

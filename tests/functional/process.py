@@ -33,11 +33,11 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def await_port(process: subprocess.Popen[bytes], port: int, log: Path, host: str = "127.0.0.1") -> None:
     """Return once the process listens on the port; raise with its log if it ends or does not get that far."""
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), PATIENCE):
+        with suppress(ConnectionRefusedError), socket.create_connection((host, port), PATIENCE):
             return
         if ended(process, within=POLL_INTERVAL):
             break

@@ -84,16 +84,17 @@ def eventually(condition: Callable[[], bool]) -> bool:
     """Wait until the condition holds, and say whether it does."""
     deadline = monotonic() + PATIENCE
     poll = select.poll()
-    while not condition() and monotonic() < deadline:
+    while not condition():
+        if monotonic() > deadline:
+            return False
         poll.poll(POLL_INTERVAL * 1000)
-    return condition()
+    return True
 
 
 def pid_of(proxy: Proxy) -> int:
-    """Return the process's number, which each of its log lines names."""
-    match = re.search(r"imapproxy\[(\d+)\]: ", proxy.log())
-    assert match
-    return int(match[1])
+    """Return the number of the process that serves, the only one or the newest: not its parent's."""
+    workers = re.findall(r"worker-started pid=(\d+)", proxy.log())
+    return int(workers[-1]) if workers else proxy.pid
 
 
 def await_exit(pid: int, within: float = PATIENCE) -> int:

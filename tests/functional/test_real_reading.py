@@ -112,6 +112,7 @@ def test_session_notices_nothing(fred: Correspondent) -> None:
     fred.client.heard()
     urls = [f"/INBOX/;UID={uid}", f"/Other/;UID={other}", f"/INBOX/;UID={uid}/;SECTION=2"]
     assert fred.client.submit(draft(*map(reference, urls))) == "OK SUBMIT completed"
+    fred.arrival()
     answer = rb"\+ Ready for the message\r\nTAG\d+ OK SUBMIT completed\r\n"
     assert re.fullmatch(answer, fred.client.heard())
     assert noticed(fred) == before

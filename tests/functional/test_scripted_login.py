@@ -24,7 +24,7 @@ BARE = rf"""
 """
 ACCEPTED = r"""
     S: A OK [CAPABILITY IMAP4rev1] logged in
-    P: A OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL] logged in
+    P: A OK [CAPABILITY IMAP4rev1 CAN-SUBMIT CAN-SUBMIT=URL COMPRESS=DEFLATE] logged in
 """
 
 
@@ -110,13 +110,20 @@ def test_smtp_server_that_knows_only_login(house: Theatre) -> None:
 
 
 def test_what_counts_is_the_login_that_succeeded(house: Theatre, stage: Stage) -> None:
+    """One guess at a time: each waits for the answer to the one before."""
     stage.play(
         OFFER
         + r"""
         C: X LOGIN joe wrong\r\nX LOGIN fred secret\r\nX LOGIN jim late
-        U: X LOGIN joe wrong\r\nX LOGIN fred secret\r\nX LOGIN jim late
-        S: X NO wrong\r\nX OK right\r\nX BAD already
-        P: X NO wrong\r\nX OK right\r\nX BAD already
+        U: X LOGIN joe wrong
+        S: X NO wrong
+        P: X NO wrong
+        U: X LOGIN fred secret
+        S: X OK right
+        P: X OK right
+        U: X LOGIN jim late
+        S: X BAD already
+        P: X BAD already
     """
     )
     assert stage.submit(DRAFT) == b"OK SUBMIT completed"

@@ -63,8 +63,8 @@ def stopped_beside_one_who_does_not_read(tmp_path_factory: pytest.TempPathFactor
         sender = threading.Thread(target=sent_in_vain, args=(server,), daemon=True)
         sender.start()
         client.read(1000)
-        os.kill(pid_of(house.proxy), signal.SIGTERM)
-        yield Stopped(pid_of(house.proxy), monotonic())
+        os.kill(house.proxy.pid, signal.SIGTERM)
+        yield Stopped(house.proxy.pid, monotonic())
         sender.join()
 
 
@@ -269,7 +269,7 @@ def test_what_a_vanished_client_sent_is_passed_on(fred: Stage) -> None:
 
 def test_sigterm_says_goodbye_to_all(tmp_path: Path) -> None:
     with theatre(tmp_path) as house:
-        pid = pid_of(house.proxy)
+        pid = house.proxy.pid
         with house.scene() as silent, house.fred() as idle, house.fred() as reading, house.fred() as held:
             reading.server.send(b"* 1 FETCH (BODY[] {100}\r\nabc")
             reading.client.expect(b"* 1 FETCH (BODY[] {100}\r\nabc")
@@ -287,7 +287,7 @@ def test_sigterm_says_goodbye_to_all(tmp_path: Path) -> None:
 def test_sigterm_lets_a_submission_finish(tmp_path: Path) -> None:
     """It is answered, and then comes the goodbye; nobody new is let in meanwhile."""
     with theatre(tmp_path) as house, house.fred() as stage:
-        pid = pid_of(house.proxy)
+        pid = house.proxy.pid
         house.script({".": (1, "250 2.0.0 ok")})
         stage.client.send(b"A SUBMIT {%d+}\r\n%b\r\nB NOOP\r\n" % (len(DRAFT), DRAFT))
         assert eventually(lambda: bool(house.smtp.messages))
@@ -300,7 +300,7 @@ def test_sigterm_lets_a_submission_finish(tmp_path: Path) -> None:
 
 def test_sigterm_leaves_behind_a_submission_that_has_not_begun(tmp_path: Path) -> None:
     with theatre(tmp_path) as house, house.fred() as stage:
-        pid = pid_of(house.proxy)
+        pid = house.proxy.pid
         stage.client.send(b"A SUBMIT {5}\r\nabcde")
         stage.client.expect(b"+ Ready for the message\r\n")
         os.kill(pid, signal.SIGTERM)
@@ -311,7 +311,7 @@ def test_sigterm_leaves_behind_a_submission_that_has_not_begun(tmp_path: Path) -
 
 def test_second_sigterm_changes_nothing(tmp_path: Path) -> None:
     with theatre(tmp_path) as house, house.fred() as stage:
-        pid = pid_of(house.proxy)
+        pid = house.proxy.pid
         house.script({".": (0.5, "250 2.0.0 ok")})
         stage.client.send(b"A SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT))
         assert eventually(lambda: bool(house.smtp.messages))
@@ -341,16 +341,16 @@ def test_session_in_the_log(tmp_path: Path) -> None:
             assert stage.server.rest() == b""
         assert eventually(lambda: " disconnect " in house.proxy.log())
         events = re.findall(r"(?m)^\S+ imapproxy\[\d+\]: INFO (.+)$", house.proxy.log())
-    assert events[1] == "login user=fred client=127.0.0.1 mechanism=LOGIN"
+    assert events[2] == "login user=fred client=127.0.0.1 mechanism=LOGIN"
     assert re.fullmatch(
         r"submission user=fred client=127\.0\.0\.1 message_id=<1@example\.com> size=\d+ recipients=1"
         r' references=0 reply="250 2\.0\.0 ok: queued as FAKE1"',
-        events[2],
+        events[3],
     )
-    assert events[3] == "submission-refused user=fred client=127.0.0.1 answer=,joe@example.org"
+    assert events[4] == "submission-refused user=fred client=127.0.0.1 answer=,joe@example.org"
     assert re.fullmatch(
         r'disconnect user=fred client=127\.0\.0\.1 reason="[a-z ]+" received=\d+ sent=\d+ seconds=\d+\.\d',
-        events[4],
+        events[5],
     )
     assert "secret" not in house.proxy.log()
 

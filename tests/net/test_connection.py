@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from imapproxy.net.connection import BUFFER_SIZE, SPARE_BUFFERS, Connection, lend_buffer, return_buffer
+from tests.net.layers import TlsPeer, secured, tls_pair
 from tests.net.peers import PATIENCE, Peer, tcp_pair
 
 SMALL = 16 * 1024  # octets that the kernel holds for a peer that does not read; it takes a few times as much
@@ -170,3 +171,126 @@ def test_buffers_are_used_again_and_few_are_kept() -> None:
     finally:
         for buffer in again:
             return_buffer(buffer)
+
+
+# TLS.
+
+
+@pytest.fixture
+def tls_ends() -> Iterator[tuple[TlsPeer, Connection]]:
+    with tls_pair(SMALL) as (peer, connection):
+        yield peer, connection
+
+
+def test_tls_is_read_and_written_as_anything_else(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    assert connection.receive_into(bytearray(10)) is None
+    peer.say(b"question")
+    assert receive(connection) == b"question"
+    assert not connection.has_pending
+    assert connection.send(b"answer")
+    peer.expect(b"answer")
+    assert (connection.received, connection.sent) == (8, 6)
+
+
+def test_what_a_tls_peer_does_not_take_is_kept_and_sent_later_in_order(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    assert not connection.send(LARGE)
+    assert connection.backlog_size == len(LARGE)  # all of it, until TLS has sent the last of it
+    assert not connection.send(memoryview(b"two"))
+    heard = b""
+    while len(heard) < len(LARGE) + 3:
+        connection.send_backlog()
+        heard += peer.hear_some(1 << 16)
+    assert heard == LARGE + b"two"
+    assert connection.backlog_size == 0
+
+
+def test_what_waits_inside_tls_is_told_of(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    peer.say(LARGE[:150])
+    assert receive(connection) == LARGE[:100]
+    assert connection.has_pending
+    buffer = bytearray(100)
+    assert connection.receive_into(buffer) == 50
+    assert not connection.has_pending
+
+
+def test_what_is_left_in_tls_by_who_read_before_is_told_of(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, before = tls_ends
+    peer.say(b"read before, and left")
+    await_event(before, select.POLLIN)
+    assert before.socket.recv(12) == b"read before,"
+    connection = Connection(before.socket)
+    assert connection.has_pending
+    assert connection.receive_into(bytearray(100)) == len(b" and left")
+
+
+def test_what_passed_before_the_handshake_counts() -> None:
+    peer, stream = tcp_pair()
+    with peer, stream:
+        before = Connection(stream)
+        before.send(b"* OK ready\r\n")
+        peer.expect(b"* OK ready\r\n")
+        tls_peer, connection = secured(peer, before, is_server=False)
+        with connection.socket:
+            connection.send(b"12345")
+            tls_peer.expect(b"12345")
+            assert connection.sent == len(b"* OK ready\r\n12345")
+
+
+def test_a_tls_peer_may_end_its_side_and_be_sent_to(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    peer.say(b"last words")
+    peer.say_end()
+    assert receive(connection) == b"last words"
+    assert receive(connection) == b""
+    assert not connection.lost
+    connection.send(b"answer")
+    peer.expect(b"answer")
+
+
+def test_the_end_of_our_output_leaves_a_tls_peer_its_own(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    connection.send(b"that was it")
+    connection.end_output()
+    assert peer.hear_rest() == b"that was it"
+    peer.say(b"answer")
+    assert receive(connection) == b"answer"
+
+
+@pytest.mark.parametrize("peer_has_ended", [True, False])
+def test_a_tls_peer_is_told_of_the_end_even_if_it_has_said_much_that_is_not_read(
+    tls_ends: tuple[TlsPeer, Connection], peer_has_ended: bool
+) -> None:
+    peer, connection = tls_ends
+    peer.say(b"unread" * 1000)
+    if peer_has_ended:
+        peer.say_end()
+    await_event(connection, select.POLLIN)
+    connection.send(b"last words")
+    connection.end()
+    connection.socket.close()
+    assert peer.hear_rest() == b"last words"
+    assert peer.was_told_of_the_end
+
+
+def test_a_lost_tls_peer_is_told_nothing(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    connection.send(LARGE)
+    connection.give_up()
+    connection.end()
+    connection.socket.close()
+    heard = peer.hear_rest()
+    assert LARGE.startswith(heard)
+    assert not peer.was_told_of_the_end
+
+
+def test_what_is_no_record_is_the_loss_of_the_peer(tls_ends: tuple[TlsPeer, Connection]) -> None:
+    peer, connection = tls_ends
+    peer.say(b"good")
+    assert receive(connection) == b"good"
+    peer.stream.sendall(b"a NOOP\r\n")
+    assert receive(connection) == b""
+    assert connection.lost
+    assert not connection.has_pending

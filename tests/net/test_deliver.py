@@ -1,5 +1,3 @@
-import base64
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -10,10 +8,13 @@ from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
+from imapproxy.net.client_address import User
 from imapproxy.net.deliver import UNCERTAIN, Accepted, SmtpServer, deliver
 from imapproxy.net.smtp import GARBLED, LOST, NOT_RESPONDING
+from imapproxy.net.smtp_opening import NO_STARTTLS
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE, FakeSmtp, Received, Script, Turns
+from tests.net.played import CLIENT
 
 AMPLE = 20.0  # seconds, for what is to succeed on a busy machine too
 TIMEOUT = 0.4  # seconds, for what is to fail
@@ -25,6 +26,7 @@ FRED = Address("fred", "example.com")
 ANN = Address("ann", "example.com")
 BOB = Address("bob", "example.com")
 BAD = Address("bad", "example.com")
+USER = User(Credentials("fred", "fred", "pencil", "PLAIN"), CLIENT)
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,10 @@ def smtp_server(fake: FakeSmtp, timeout: float = AMPLE) -> SmtpServer:
     return SmtpServer("127.0.0.1", fake.port, "none", "", "", timeout, "proxy.example")
 
 
-def credentials(mechanism: str, secret: str = "pencil") -> Credentials:
-    return Credentials(user="fred", login="fred", secret=secret, mechanism=mechanism)
-
-
 def send(
     fake: FakeSmtp, message: Outgoing, waiting: Callable[[], None] | None = None, timeout: float = AMPLE
 ) -> Accepted:
-    return deliver(message, smtp_server(fake, timeout), None, waiting or Waits(), INTERVAL)
+    return deliver(message, smtp_server(fake, timeout), USER, waiting or Waits(), INTERVAL)
 
 
 def refusal(fake: FakeSmtp, message: Outgoing, timeout: float = AMPLE) -> str:
@@ -315,89 +313,8 @@ def test_a_hostile_address_says_one_command_at_most() -> None:
     assert fake.verbs() == ["EHLO", "MAIL", "QUIT"]
 
 
-# smtp-auth
-
-
-def b64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def log_in(fake: FakeSmtp, known: Credentials | None) -> Accepted:
-    server = replace(smtp_server(fake), auth="user")
-    return deliver(Outgoing(), server, known, Waits(), INTERVAL)
-
-
-def log_in_refusal(fake: FakeSmtp, known: Credentials | None) -> str:
-    with pytest.raises(SubmissionRefused) as caught:
-        log_in(fake, known)
-    assert "MAIL" not in fake.verbs()
-    return str(caught.value)
-
-
-ERROR = "334 " + b64(json.dumps({"status": "invalid_token"}))
-LONG = "t" * 400
-
-
-@pytest.mark.parametrize(
-    ("offered", "known", "replies", "said"),
-    [
-        ("PLAIN LOGIN", credentials("LOGIN", "pä"), Turns("235 ok"), ["AUTH PLAIN " + b64("\0fred\0pä")]),
-        ("login", credentials("PLAIN"), Turns("334 UGFzc3dvcmQ6", "235"), ["AUTH LOGIN " + b64("fred"), b64("pencil")]),
-        (
-            "XOAUTH2",
-            credentials("XOAUTH2"),
-            Turns("235 ok"),
-            ["AUTH XOAUTH2 " + b64("user=fred\1auth=Bearer pencil\1\1")],
-        ),
-        (
-            "OAUTHBEARER",
-            credentials("OAUTHBEARER", LONG),
-            Turns("334 ", "235 ok"),
-            ["AUTH OAUTHBEARER", b64(f"n,a=fred,\1auth=Bearer {LONG}\1\1")],
-        ),
-    ],
-)
-def test_logs_in(offered: str, known: Credentials, replies: Script, said: list[str]) -> None:
-    with FakeSmtp((f"AUTH {offered}",), {"AUTH": replies}) as fake:
-        log_in(fake, known)
-    assert fake.commands[1:-4] == said
-
-
-@pytest.mark.parametrize(
-    ("offered", "known", "replies", "answer", "last"),
-    [
-        ("PLAIN", None, "235 ok", "5.7.8 no login that the mail server could be shown", "QUIT"),
-        ("XOAUTH2", credentials("PLAIN"), "235", "5.7.4 mail server offers no authentication that fits the login", ""),
-        ("PLAIN", credentials("PLAIN"), "535 5.7.8 no", "535 5.7.8 no", ""),
-        ("PLAIN", credentials("PLAIN"), "454 4.7.0 later", "454 4.7.0 later", ""),
-        ("PLAIN", credentials("PLAIN"), CLOSE, LOST, None),
-        ("PLAIN", credentials("PLAIN"), Turns("334 more", "501 5.0.0 cancelled"), "501 5.0.0 cancelled", "*"),
-        ("XOAUTH2", credentials("XOAUTH2"), "535 5.7.8 no", "5.7.8 login expired; log in again", ""),
-        ("XOAUTH2", credentials("XOAUTH2"), Turns(ERROR, "535 no"), "5.7.8 login expired; log in again", ""),
-        ("OAUTHBEARER", credentials("OAUTHBEARER"), Turns(ERROR, "535"), "5.7.8 login expired; log in again", "AQ=="),
-        ("OAUTHBEARER", credentials("OAUTHBEARER"), "454 4.7.0 later", "454 4.7.0 later", ""),
-    ],
-)
-def test_is_not_logged_in(
-    offered: str, known: Credentials | None, replies: Script, answer: str, last: str | None
-) -> None:
-    with FakeSmtp((f"AUTH {offered}",), {"AUTH": replies}) as fake:
-        assert log_in_refusal(fake, known) == answer
-    assert last in ("", "QUIT", None) or fake.commands[-2] == last
-
-
-def test_the_proxys_own_login() -> None:
-    with FakeSmtp(("AUTH PLAIN",)) as fake:
-        server = replace(smtp_server(fake), auth="fixed", username="proxy", password="secret")
-        deliver(Outgoing(), server, credentials("XOAUTH2"), Waits(), INTERVAL)
-    assert fake.commands[1] == "AUTH PLAIN " + b64("\0proxy\0secret")
-
-
-def test_no_login_where_none_is_wanted() -> None:
-    with FakeSmtp(("AUTH PLAIN",)) as fake:
-        deliver(Outgoing(), smtp_server(fake), credentials("PLAIN"), Waits(), INTERVAL)
-    assert "AUTH" not in fake.verbs()
-
-
-def test_the_password_does_not_show() -> None:
-    assert "secret" not in repr(SmtpServer("h", 25, "fixed", "proxy", "secret", 1.0, "proxy.example"))
+def test_a_dialogue_that_does_not_begin_is_a_submission_that_reached_nobody() -> None:
+    with FakeSmtp() as fake, pytest.raises(SubmissionRefused) as caught:
+        deliver(Outgoing(), replace(smtp_server(fake), tls="starttls"), USER, Waits(), INTERVAL)
+    assert str(caught.value) == NO_STARTTLS
+    assert fake.verbs() == ["EHLO", "QUIT"]

@@ -8,19 +8,18 @@ import pytest
 from imapproxy.errors import SubmissionRefused
 from imapproxy.net.imap import (
     MAX_LINES,
-    MAX_WORDS,
     BoundedIMAP,
     ImapRefusal,
-    ImapServer,
     SideConnectionError,
     mailbox_argument,
     out_of_step,
-    printable,
     quoted,
 )
+from imapproxy.protocol.condition import MAX_WORDS
 from imapproxy.protocol.fetched import Listed
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE
 from tests.net.peers import nothing_left
+from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap
 
 AMPLE = 20.0  # seconds, for what is to succeed on a busy machine too
@@ -48,7 +47,7 @@ class Waits:
 def connection(
     server: ScriptedImap, timeout: float = AMPLE, waiting: Callable[[], None] | None = None
 ) -> Iterator[BoundedIMAP]:
-    imap = BoundedIMAP(ImapServer("127.0.0.1", server.port, timeout), waiting or Waits(), INTERVAL)
+    imap = BoundedIMAP(server_of(server, timeout), CLIENT, waiting or Waits(), INTERVAL)
     try:
         imap.state = "AUTH"
         yield imap
@@ -130,9 +129,9 @@ def test_a_server_of_another_kind(capabilities: str, text: str) -> None:
 
 def test_nobody_listens() -> None:
     with ScriptedImap() as server:
-        gone = ImapServer("127.0.0.1", server.port)
+        gone = server_of(server, AMPLE)
     with pytest.raises(SideConnectionError) as caught:
-        BoundedIMAP(gone, Waits())
+        BoundedIMAP(gone, CLIENT, Waits())
     assert str(caught.value) == UNREACHABLE
 
 
@@ -474,7 +473,3 @@ def test_a_mailbox_as_an_argument(name: str, argument: str) -> None:
 def test_a_name_that_is_no_text() -> None:
     with pytest.raises(SubmissionRefused):
         mailbox_argument("a\udce9")
-
-
-def test_words_are_printable() -> None:
-    assert printable(b" a\tb\r\n\x1b\xc3\xa9 ") == "a b ???"

@@ -5,16 +5,17 @@ from contextlib import contextmanager
 import pytest
 
 from imapproxy.errors import SubmissionRefused
-from imapproxy.net.imap import BoundedIMAP, ImapServer, SideConnectionError
+from imapproxy.net.imap import BoundedIMAP, SideConnectionError
 from imapproxy.net.imap_login import LOGIN_EXPIRED, NOTHING_FITS, REFUSED, log_in
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE
+from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import HEAR, Script, ScriptedImap, Turns
 
 
 @contextmanager
 def connection(server: ScriptedImap) -> Iterator[BoundedIMAP]:
-    imap = BoundedIMAP(ImapServer("127.0.0.1", server.port, 10), lambda: None)
+    imap = BoundedIMAP(server_of(server, 10), CLIENT, lambda: None)
     try:
         yield imap
     finally:

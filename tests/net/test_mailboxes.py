@@ -7,16 +7,18 @@ from imapproxy.message.imap_url import parse_imap_url
 from imapproxy.message.inclusion import Span, Streamed, Unfit
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering, rendering_of, whole
+from imapproxy.net.client_address import User
 from imapproxy.net.imap_login import REFUSED
-from imapproxy.net.mailboxes import ImapServer, Mailboxes
+from imapproxy.net.mailboxes import Mailboxes
 from imapproxy.net.spool import MEMORY_LIMIT
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE, SILENCE
 from tests.net.peers import nothing_left, open_descriptors
+from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap, Turns
 
 INTERVAL = 0.05  # seconds
-FRED = Credentials("fred", "fred", "pencil", "PLAIN")
+FRED = User(Credentials("fred", "fred", "pencil", "PLAIN"), CLIENT)
 TEXT = b"Subject: what is there\r\n\r\nHello\r\n"
 LARGE = b"x" * 98 + b"\r\n"
 MAILBOXES = {
@@ -42,7 +44,7 @@ class Waits:
 def mailboxes_of(
     server: ScriptedImap, most: int = 1 << 24, waiting: Waits | None = None, timeout: float = 10
 ) -> Mailboxes:
-    return Mailboxes(ImapServer("127.0.0.1", server.port, timeout), FRED, most, waiting or Waits(), INTERVAL)
+    return Mailboxes(server_of(server, timeout), FRED, most, waiting or Waits(), INTERVAL)
 
 
 def reference(uid: int) -> Reference:

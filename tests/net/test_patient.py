@@ -1,11 +1,13 @@
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from time import monotonic
 
 import pytest
 
-from imapproxy.net.patient import Lost, Overlong, PatientStream, PeerFailure, Silent, Unreachable
+from imapproxy.net.patient import Insecure, Lost, Overlong, PatientStream, PeerFailure, Silent, Unreachable
 from tests.net.peers import PATIENCE, Background, Peer, accepted_by, listening, port_of
 
 TIMEOUT = 0.3  # seconds, for what is to fail
@@ -209,3 +211,127 @@ def test_waiting_is_called_while_nobody_accepts_and_the_attempt_ends() -> None:
         for client in waiting_in_line:
             client.close()
     assert waiting.count >= 3
+
+
+# The same by TLS
+
+
+@contextmanager
+def secured(
+    as_server: ssl.SSLContext, as_client: ssl.SSLContext, waiting: Callable[[], None] | None = None
+) -> Iterator[tuple[PatientStream, Peer]]:
+    with connected(waiting) as (stream, peer):
+        shaking = Background(lambda: as_server.wrap_socket(peer.stream, server_side=True))
+        stream.start_tls(as_client, "localhost.", in_time())
+        yield stream, Peer(shaking.result())
+
+
+def test_by_tls_lines_and_octets_are_the_same(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    octets = bytes(range(256)) * 4096
+    with secured(as_server, as_client) as (stream, peer), peer:
+        saying = Background(lambda: peer.say(b"one\r\n" + octets + b"two\r\n"))
+        assert stream.line(5, in_time()) == b"one\r\n"
+        assert stream.exactly(len(octets), in_time()) == octets
+        assert stream.line(5, in_time()) == b"two\r\n"
+        saying.result()
+
+
+def test_by_tls_each_piece_that_is_taken_is_progress(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    octets, waiting = bytes(range(256)) * (1 << 15), Waits()  # twice what the kernel keeps for us, and more
+
+    def hear_slowly() -> bytes:
+        heard = bytearray()
+        while len(heard) < len(octets):
+            threading.Event().wait(0.003)
+            heard += peer.hear(min(16 * 1024, len(octets) - len(heard)))
+        return bytes(heard)
+
+    with secured(as_server, as_client, waiting) as (stream, peer), peer:
+        hearing = Background(hear_slowly)
+        began = monotonic()
+        stream.send(octets, TIMEOUT)
+        assert monotonic() - began > TIMEOUT
+        assert hearing.result() == octets
+    assert waiting.count >= 3
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize(
+    ("end", "failure"),
+    [
+        (lambda peer: peer.stream.unwrap(), Lost),  # close_notify
+        (Peer.end_output, Lost),  # cut off, by whomever
+        (Peer.reset, Lost),
+        (lambda peer: socket.socket.send(peer.stream, b"no record"), Lost),
+        (lambda _: None, Silent),
+    ],
+)
+def test_by_tls_what_does_not_come(
+    read: Callable[[PatientStream], object],
+    end: Callable[[Peer], object],
+    failure: type[PeerFailure],
+    as_server: ssl.SSLContext,
+    as_client: ssl.SSLContext,
+) -> None:
+    with secured(as_server, as_client) as (stream, peer), peer:
+        peer.say(b"half a li")
+        ending = Background(lambda: end(peer))
+        with pytest.raises(failure):
+            read(stream)
+        stream.close()
+        with suppress(OSError):
+            ending.result()
+
+
+def test_waiting_is_called_in_a_handshake_and_the_handshake_goes_on(
+    as_server: ssl.SSLContext, as_client: ssl.SSLContext
+) -> None:
+    waiting = Waits()
+    with connected(waiting) as (stream, peer):
+
+        def shake_hands_late() -> ssl.SSLSocket:
+            threading.Event().wait(6 * INTERVAL)
+            return as_server.wrap_socket(peer.stream, server_side=True)
+
+        shaking = Background(shake_hands_late)
+        stream.start_tls(as_client, "127.0.0.1", in_time())
+        shaking.result().close()
+    assert waiting.count >= 3
+
+
+def test_what_waiting_raises_in_a_handshake_passes(as_client: ssl.SSLContext) -> None:
+    def waiting() -> None:
+        raise KeyError
+
+    with connected(waiting) as (stream, _), pytest.raises(KeyError):
+        stream.start_tls(as_client, "localhost", in_time())
+
+
+def test_a_handshake_has_its_end(as_client: ssl.SSLContext) -> None:
+    with connected() as (stream, _), pytest.raises(Silent):
+        stream.start_tls(as_client, "localhost", soon())
+
+
+@pytest.mark.parametrize("end", [Peer.close, Peer.reset])
+def test_a_connection_that_is_broken_before_the_handshake(
+    end: Callable[[Peer], None], as_client: ssl.SSLContext
+) -> None:
+    with connected() as (stream, peer):
+        end(peer)
+        threading.Event().wait(INTERVAL)
+        with pytest.raises(Insecure, match=r"^[ -~]+$"):
+            stream.start_tls(as_client, "localhost", in_time())
+
+
+def test_what_is_given_back_is_read_again_and_what_is_left_goes_with_the_connection() -> None:
+    with connected() as (stream, peer):
+        peer.say(b"one\r\ntwo\r\n")
+        assert stream.line(5, in_time()) == b"one\r\n"
+        stream.give_back(b"zero\r\none\r\n")
+        assert stream.line(6, in_time()) == b"zero\r\n"
+        connection, rest = stream.detach()
+        assert rest == b"one\r\ntwo\r\n"
+        with connection:
+            stream.close()
+            connection.sendall(b"still there\r\n")
+            peer.expect(b"still there\r\n")

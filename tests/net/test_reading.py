@@ -9,10 +9,11 @@ from imapproxy.message.imap_url import parse_imap_url
 from imapproxy.message.inclusion import Content
 from imapproxy.message.reference import Reference
 from imapproxy.net import reading
-from imapproxy.net.imap import BoundedIMAP, ImapServer
+from imapproxy.net.imap import BoundedIMAP
 from imapproxy.net.reading import Reader
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE
 from tests.net.peers import nothing_left
+from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import USUAL, Script, ScriptedImap, Turns
 
 TIMEOUT = 0.5  # seconds, for what is to fail
@@ -66,7 +67,7 @@ def reference(url: str, is_whole: bool = False) -> Reference:
 @contextmanager
 def reader(server: ScriptedImap, most: int = 1000, timeout: float = AMPLE) -> Iterator[Reader]:
     def connection() -> BoundedIMAP:
-        imap = BoundedIMAP(ImapServer("127.0.0.1", server.port, timeout), lambda: None)
+        imap = BoundedIMAP(server_of(server, timeout), CLIENT, lambda: None)
         imap.state = "AUTH"
         return imap
 

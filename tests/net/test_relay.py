@@ -1,29 +1,20 @@
 """The relay, in a thread between two TCP peers: nobody blocks anybody, and each way to end is an orderly one."""
 
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from time import process_time
 
 import pytest
 
 from imapproxy.net import relay as relay_module
-from imapproxy.net.connection import BUFFER_SIZE, Connection
-from imapproxy.net.relay import JOIN_LIMIT, Patience, Relay
-from imapproxy.protocol.action import Action, Close, DraftOctets, DropDraft, LoggedIn, Submit, ToClient, ToUpstream
-from imapproxy.protocol.capability import is_reusable
-from imapproxy.protocol.dialogue import Dialogue
+from imapproxy.net.connection import BUFFER_SIZE
+from imapproxy.net.relay import JOIN_LIMIT, Patience
+from imapproxy.protocol.action import Action, Close, DropDraft, LoggedIn, Submit, ToClient, ToUpstream
 from imapproxy.protocol.login import Credentials
-from tests.net.peers import PATIENCE, SILENCE, Background, Peer, Stop, nothing_left, stop_descriptor, tcp_pair
+from tests.net.peers import SILENCE, Background, Peer, nothing_left
+from tests.net.relaying import GREETING, NOT_SOON, SMALL_BUFFERS, SOON, Running, logged_in, relaying, standing_by
 
-GREETING = b"* OK ready\r\n"
-NOT_SOON = 2 * PATIENCE
-PATIENT = Patience(NOT_SOON, NOT_SOON)
-SOON = 0.3  # seconds
 MEGABYTE = b"0123456789abcdef" * (1 << 16)
 DOWNLOAD = 32 * MEGABYTE
-SMALL_BUFFERS = 16 * 1024
-MAX_DRAFT = 8 << 20
 
 LOST = b"* BYE The IMAP server closed the connection\r\n"
 IDLE = b"* BYE Nothing happened for too long\r\n"
@@ -35,97 +26,6 @@ STOPPED = b"* BYE The server is shutting down\r\n"
 def tidiness() -> Iterator[None]:
     with nothing_left():
         yield
-
-
-class Stage:
-    """A session without its surroundings: each submission is noted and answered with OK."""
-
-    def __init__(self, client: socket.socket, upstream: socket.socket, patience: Patience, stop_fd: int) -> None:
-        self.handled: list[Action] = []
-        self.draft = b""
-        self.submitted: list[bytes] = []
-        self.dialogue = Dialogue(MAX_DRAFT, is_reusable)
-        self.relay = Relay(Connection(client), Connection(upstream), self.dialogue, self.handle, patience, stop_fd)
-        self._sockets = (client, upstream)
-
-    def handle(self, action: Action) -> None:
-        if isinstance(action, DraftOctets):
-            self.draft += action.octets
-        else:
-            self.handled.append(action)
-
-    def run(self) -> str:
-        """Relay to the end, close both sockets, and return the reason."""
-        client, upstream = self._sockets
-        with client, upstream:
-            while self.relay.run() is not None:
-                self.submitted.append(self.draft)
-                self.draft = b""
-                self.relay.perform(self.dialogue.submitted())
-        return self.relay.end
-
-    def held(self) -> int:
-        """Return how many octets wait to be sent."""
-        return max(self.relay.client.backlog_size, self.relay.upstream.backlog_size)
-
-
-class Running:
-    """A relay that runs, its two peers, and the end of the session."""
-
-    def __init__(self, client: Peer, server: Peer, stage: Stage, stop: Stop) -> None:
-        self.client = client
-        self.server = server
-        self.stage = stage
-        self.stop = stop
-        self._work: Background[str] | None = None
-
-    def begin(self) -> None:
-        self._work = Background(self.stage.run)
-
-    def end(self) -> str:
-        """Return why the session ended, which it must do now."""
-        assert self._work is not None
-        return self._work.result()
-
-    def log_in(self) -> None:
-        exchange = [(b"", GREETING), (b"a LOGIN fred pencil\r\n", b"a OK done\r\n")]
-        for command, answer in exchange:
-            self.client.say(command)
-            self.server.expect(command)
-            self.server.say(answer)
-            self.client.expect(answer)
-
-
-@contextmanager
-def standing_by(patience: Patience = PATIENT, buffer_size: int | None = None) -> Iterator[Running]:
-    """Connect two peers to a relay that does not run yet."""
-    with ExitStack() as stack:
-        stop = stack.enter_context(stop_descriptor())
-        client, client_side = tcp_pair(buffer_size)
-        server, server_side = tcp_pair(buffer_size)
-        for closing in (client, client_side, server, server_side):
-            stack.enter_context(closing)
-        yield Running(client, server, Stage(client_side, server_side, patience, stop.fd), stop)
-
-
-@contextmanager
-def relaying(patience: Patience = PATIENT, buffer_size: int | None = None) -> Iterator[Running]:
-    """Have two peers connected by a relay; it must end when they have gone."""
-    with standing_by(patience, buffer_size) as running:
-        running.begin()
-        try:
-            yield running
-        finally:
-            running.client.close()
-            running.server.close()
-            running.end()
-
-
-@contextmanager
-def logged_in(patience: Patience = PATIENT, buffer_size: int | None = None) -> Iterator[Running]:
-    with relaying(patience, buffer_size) as running:
-        running.log_in()
-        yield running
 
 
 # Passing on.
@@ -579,6 +479,51 @@ def test_a_session_that_waits_costs_no_cpu_time(what_happens: Callable[[Running]
         before = process_time()
         assert not hears_nothing.is_spoken_to(within=SILENCE)
         assert process_time() - before < SILENCE / 2
+
+
+# Held clients.
+
+
+def test_while_a_client_is_held_neither_it_nor_the_server_is_read() -> None:
+    """What the dialogue holds of the client's would be let go by the server's answers, else."""
+    with relaying() as running:
+        running.stage.hold = 3 * SOON
+        running.log_in()
+        running.client.say(b"b NOOP\r\n")
+        before = process_time()
+        assert not running.server.is_spoken_to(within=SOON)
+        assert process_time() - before < SOON / 2
+        running.server.say(b"* 1 EXISTS\r\n")
+        assert not running.client.is_spoken_to(within=SOON)
+        running.client.expect(b"* 1 EXISTS\r\n")
+        running.server.expect(b"b NOOP\r\n")
+        running.converse(b"c NOOP\r\n", b"c OK done\r\n")
+
+
+def test_a_client_may_be_held_after_a_login_that_failed() -> None:
+    with relaying() as running:
+        running.stage.hold = 2 * SOON
+        running.converse(b"", GREETING)
+        running.converse(b"a LOGIN fred guess\r\n", b"a NO wrong\r\n")
+        running.client.say(b"b LOGIN fred pencil\r\n")
+        assert not running.server.is_spoken_to(within=SOON)
+        running.server.expect(b"b LOGIN fred pencil\r\n")
+
+
+def test_the_time_for_a_login_passes_for_a_client_that_is_held() -> None:
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.stage.relay.hold_client(NOT_SOON)
+        running.begin()
+        assert running.client.hear_rest() == LATE
+        assert running.end() == "login timeout"
+
+
+def test_a_client_that_is_held_hears_of_a_stop() -> None:
+    with standing_by() as running:
+        running.stage.relay.hold_client(NOT_SOON)
+        running.begin()
+        running.stop.give()
+        assert running.client.hear_rest() == STOPPED
 
 
 # The stop.

@@ -12,9 +12,10 @@ from time import monotonic
 
 import pytest
 
+from imapproxy.config import HostPort
 from imapproxy.errors import ConfigError
 from imapproxy.net import server as server_module
-from imapproxy.net.server import DESCRIPTOR_PAUSE, SPARE_THREADS, Listener, SessionThreads
+from imapproxy.net.server import DESCRIPTOR_PAUSE, SPARE_THREADS, Listener, SessionThreads, bind, display_address
 from tests.net.peers import (
     PATIENCE,
     Log,
@@ -25,7 +26,7 @@ from tests.net.peers import (
     nothing_left,
     port_of,
 )
-from tests.net.test_session import service_for
+from tests.net.services import service_for
 
 TOO_MANY = b"* BYE Too many clients; try again later\r\n"
 
@@ -138,11 +139,12 @@ def test_a_thread_that_cannot_be_had_takes_nobodys_place() -> None:
 # Listening.
 
 
-def connect_to(listener: Listener) -> Peer:
-    stream = socket.socket(listener.address_family)
-    stream.settimeout(PATIENCE)
-    stream.connect(listener.server_address)
-    return Peer(stream)
+def connect_to(stream: socket.socket) -> Peer:
+    """Connect to where a socket listens."""
+    client = socket.socket(stream.family)
+    client.settimeout(PATIENCE)
+    client.connect(stream.getsockname())
+    return Peer(client)
 
 
 class Site:
@@ -153,7 +155,7 @@ class Site:
         self.imap = imap
 
     def connect(self, index: int = 0) -> Peer:
-        return connect_to(self.listeners[index])
+        return connect_to(self.listeners[index].socket)
 
     def serve_one(self, client: Peer) -> None:
         """Let the IMAP server greet a client's session, then say goodbye."""
@@ -164,19 +166,23 @@ class Site:
 
 
 @contextmanager
-def serving(stop: Stop, *addresses: tuple[str, int], limit: int = 10) -> Iterator[Site]:
+def serving(
+    stop: Stop, *addresses: tuple[str, int], limit: int = 10, is_tls: bool = False, listeners_each: int = 1
+) -> Iterator[Site]:
     threads = SessionThreads(limit)
     with ExitStack() as stack:
         imap = stack.enter_context(listening())
         service = service_for(port_of(imap), 25, stop.fd)
         listeners = []
         for host, port in addresses or [("127.0.0.1", 0)]:
-            listener = stack.enter_context(Listener(host, port, service, threads))
-            thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
-            thread.start()
-            stack.callback(thread.join, PATIENCE)
-            stack.callback(listener.shutdown)
-            listeners.append(listener)
+            stream = stack.enter_context(bind(HostPort(host, port), "listen"))
+            for _ in range(listeners_each):
+                listener = Listener(stream, is_tls, service, threads)
+                thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
+                thread.start()
+                stack.callback(thread.join, PATIENCE)
+                stack.callback(listener.shutdown)
+                listeners.append(listener)
         yield Site(listeners, imap)
         assert threads.wait_until_idle(PATIENCE)
 
@@ -224,44 +230,74 @@ def assert_served_soon(site: Site) -> None:
     raise AssertionError("nobody is served any more")
 
 
+def test_a_client_too_many_that_expects_tls_is_told_nothing_in_plaintext(stop: Stop, log: Log) -> None:
+    with serving(stop, limit=0, is_tls=True) as site, site.connect() as client:
+        assert client.hear_rest() == b""
+        assert log.await_line("client-turned-away") == "client-turned-away client=127.0.0.1 reason=max-clients"
+
+
+def test_who_accepts_too_late_goes_on(stop: Stop, log: Log) -> None:
+    """As where several workers see the same client."""
+    with serving(stop, listeners_each=3) as site:
+        for count in range(1, 6):
+            site.serve_one(site.connect())
+            log.await_line("disconnect", count)
+    assert log.of("accept-failed") == []
+
+
+def test_those_who_wait_already_are_accepted_without_waiting_for_more(stop: Stop, log: Log) -> None:
+    threads = SessionThreads(10)
+    with bind(HostPort("127.0.0.1", 0), "listen") as stream, listening() as imap, ExitStack() as clients:
+        listener = Listener(stream, False, service_for(port_of(imap), 25, stop.fd), threads)
+        waiting = [clients.enter_context(connect_to(stream)) for _ in range(3)]
+        listener.accept_queued()
+        for _ in waiting:
+            with accepted_by(imap) as server:
+                server.say(b"* BYE hello\r\n")
+        assert [client.hear_rest() for client in waiting] == [b"* BYE hello\r\n"] * 3
+        listener.accept_queued()
+        assert threads.wait_until_idle(PATIENCE)
+
+
 def test_ipv4_and_ipv6_are_listened_on_at_the_same_port(stop: Stop, log: Log) -> None:
-    with Listener("::", 0, service_for(1, 1, stop.fd), SessionThreads(1)) as listener:
-        port = listener.server_address[1]
-        assert isinstance(port, int)
+    with bind(HostPort("::", 0), "listen") as stream:
+        port = port_of(stream)
     with serving(stop, ("::", port), ("0.0.0.0", port)) as site:
-        assert [listener.display_address() for listener in site.listeners] == [f"[::]:{port}", f"0.0.0.0:{port}"]
+        addresses = [display_address(listener.socket) for listener in site.listeners]
+        assert addresses == [f"[::]:{port}", f"0.0.0.0:{port}"]
         for count, host in enumerate(("::1", "127.0.0.1"), start=1):
             site.serve_one(Peer(socket.create_connection((host, port), timeout=PATIENCE)))
             assert log.await_line("disconnect", count).split()[1] == f"client={host}"
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}"), ("localhost", "{}")])
-def test_the_address_is_shown_with_the_port_that_was_chosen(stop: Stop, host: str, shown: str) -> None:
-    with Listener(host, 0, service_for(1, 1, stop.fd), SessionThreads(1)) as listener:
-        assert listener.server_address[1] != 0
-        assert listener.display_address().endswith(shown.format(listener.server_address[1]))
+def test_the_address_is_shown_with_the_port_that_was_chosen(host: str, shown: str) -> None:
+    with bind(HostPort(host, 0), "listen") as stream:
+        assert port_of(stream) != 0
+        assert display_address(stream).endswith(shown.format(port_of(stream)))
 
 
-def test_an_address_in_use_is_an_error_that_names_it(stop: Stop) -> None:
+@pytest.mark.parametrize("option", ["listen", "listen-tls"])
+def test_an_address_in_use_is_an_error_that_names_it(option: str) -> None:
     with listening() as other:
         port = port_of(other)
         with pytest.raises(ConfigError) as caught:
-            Listener("127.0.0.1", port, service_for(1, 1, stop.fd), SessionThreads(1))
-    assert str(caught.value) == f"listen: cannot listen on 127.0.0.1:{port}: Address already in use"
+            bind(HostPort("127.0.0.1", port), option)
+    assert str(caught.value) == f"{option}: cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "::1%nosuch"])
-def test_an_address_that_is_not_ours_is_an_error_that_names_it(stop: Stop, host: str) -> None:
+def test_an_address_that_is_not_ours_is_an_error_that_names_it(host: str) -> None:
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(ConfigError, match=rf"^listen: cannot listen on {host}:0: \w"):
-        Listener(host, 0, service_for(1, 1, stop.fd), SessionThreads(1))
+    with pytest.raises(ConfigError) as caught:
+        bind(HostPort(host, 0), "listen")
+    assert str(caught.value).startswith(f"listen: cannot listen on {HostPort(host, 0)}: ")
     assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_port_is_taken_again_at_once_after_a_restart(stop: Stop, log: Log) -> None:
     with serving(stop) as site:
-        port = site.listeners[0].server_address[1]
-        assert isinstance(port, int)
+        port = port_of(site.listeners[0].socket)
         with site.connect() as client, accepted_by(site.imap) as server:
             server.close()
             client.hear_rest()
@@ -301,8 +337,10 @@ def test_what_goes_wrong_with_a_new_client_is_logged_and_not_printed(
         def run(self, job: object) -> bool:
             raise RuntimeError("can't start new thread")
 
-    with Listener("127.0.0.1", 0, service_for(1, 1, stop.fd), Broken(1)) as listener, connect_to(listener) as client:
-        listener.handle_request()
+    with bind(HostPort("127.0.0.1", 0), "listen") as stream, connect_to(stream) as client:
+        listener = Listener(stream, False, service_for(1, 1, stop.fd), Broken(1))
+        listener.accept_queued()
+        listener.server_close()
         assert client.hear_rest() == b""
     assert log.lines[0].startswith("accept-failed client=")
     assert log.lines[0].endswith("RuntimeError: can't start new thread")

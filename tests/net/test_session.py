@@ -2,11 +2,16 @@
 
 import base64
 import re
+import socket
+import ssl
 import tempfile
 import threading
+import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,15 +19,21 @@ import pytest
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.inclusion import Content, Named, Span
-from imapproxy.message.message import Rendering, Site
+from imapproxy.message.message import Rendering
 from imapproxy.message.reference import Reference
+from imapproxy.net import outbox as outbox_module
 from imapproxy.net import session as session_module
+from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.deliver import SmtpServer
-from imapproxy.net.mailboxes import ImapServer
+from imapproxy.net.ledger import FIRST_DELAY, FREE_FAILURES
 from imapproxy.net.relay import Patience
-from imapproxy.net.session import Service, serve, turn_away
-from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_URL, is_reusable, is_transparent
-from imapproxy.protocol.login import Credentials
+from imapproxy.net.service import Service
+from imapproxy.net.session import serve
+from imapproxy.net.tls import server_context
+from imapproxy.net.upstream import UpstreamServer, connect_upstream
+from imapproxy.protocol.capability import is_transparent
+from imapproxy.protocol.proxy_header import proxy_v2
+from tests.functional.certificates import Certificates, make_certificates
 from tests.functional.fake_smtp import SILENCE, FakeSmtp, Script
 from tests.net.peers import (
     PATIENCE,
@@ -36,6 +47,7 @@ from tests.net.peers import (
     port_of,
     tcp_pair,
 )
+from tests.net.services import MAX_MESSAGE_SIZE, SITE, TERMS, counting, service_for
 
 CLIENT = "192.0.2.1"
 PASSWORD = "sesame-open"
@@ -43,36 +55,7 @@ GREETING = b"* OK ready\r\n"
 LOGIN = b"a LOGIN fred " + PASSWORD.encode() + b"\r\n"
 DRAFT = b"From: fred@example.com\r\nTo: ann@example.com, bob@example.com\r\nSubject: hi\r\n\r\nhello\r\n"
 TWO_RECIPIENTS = ["RCPT TO:<ann@example.com>", "RCPT TO:<bob@example.com>"]
-MAX_MESSAGE_SIZE = 4 << 20
 OVER_MEMORY = 3 << 20  # octets of a draft that goes to a file
-
-SITE = Site(
-    mail_domains=("example.com",),
-    from_policy="check",
-    identities={},
-    max_recipients=100,
-    host_name="proxy.example",
-    received_client_address=True,
-    references=True,
-    max_composed_size=2 * MAX_MESSAGE_SIZE,
-    sent_mailbox="",
-    server_names=frozenset({"imap.example"}),
-)
-
-
-def service_for(imap_port: int, smtp_port: int, stop_fd: int, **changes: Any) -> Service:
-    service = Service(
-        imap=ImapServer("127.0.0.1", imap_port),
-        may_offer=is_reusable,
-        announced=(CAN_SUBMIT, CAN_SUBMIT_URL),
-        patience=Patience(2 * PATIENCE, 2 * PATIENCE),
-        max_message_size=MAX_MESSAGE_SIZE,
-        site=SITE,
-        smtp=SmtpServer("127.0.0.1", smtp_port, "none", "", "", PATIENCE, "proxy.example"),
-        running_submissions=threading.BoundedSemaphore(5),
-        stop_fd=stop_fd,
-    )
-    return replace(service, **changes)
 
 
 class Scene:
@@ -115,14 +98,25 @@ def tidiness() -> Iterator[None]:
 
 
 @contextmanager
-def session(log: Log, stop: Stop, replies: dict[str, Script] | None = None, **changes: Any) -> Iterator[Scene]:
+def session(
+    log: Log,
+    stop: Stop,
+    replies: dict[str, Script] | None = None,
+    client_tls: ssl.SSLContext | None = None,
+    header: bytes = b"",
+    **changes: Any,
+) -> Iterator[Scene]:
+    """Have a session; with ``client_tls`` its client speaks TLS from the first octet, behind a proxy's ``header``."""
     with ExitStack() as stack:
         smtp = stack.enter_context(FakeSmtp(replies=replies))
         listener = stack.enter_context(listening())
         service = service_for(port_of(listener), smtp.port, stop.fd, **changes)
         client, stream = tcp_pair()
         stack.enter_context(client)
-        work = Background(lambda: serve(stream, CLIENT, service))
+        work = Background(lambda: serve(stream, CLIENT, service, client_tls is not None))
+        client.say(header)
+        if client_tls:
+            secure(client, client_tls)
         server = stack.enter_context(accepted_by(listener))
         scene = Scene(client, server, smtp, log, service, work)
         try:
@@ -130,6 +124,27 @@ def session(log: Log, stop: Stop, replies: dict[str, Script] | None = None, **ch
         finally:
             scene.log_out()
     assert stream.fileno() == -1
+
+
+def secure(client: Peer, context: ssl.SSLContext) -> None:
+    """Have the client do its part of a handshake."""
+    client.stream = context.wrap_socket(client.stream, server_hostname="localhost")
+    client.stream.settimeout(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def server_tls(certificates: Certificates) -> ssl.SSLContext:
+    return server_context(str(certificates.cert), str(certificates.key))
+
+
+@pytest.fixture(scope="module")
+def client_tls(certificates: Certificates) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(certificates.ca))
 
 
 def fields(line: str) -> dict[str, str]:
@@ -177,7 +192,7 @@ def test_a_refused_login_is_logged(log: Log, stop: Stop, command: bytes, line: s
 
 
 def test_a_login_with_a_mechanism_that_cannot_be_read_is_logged_without_its_user(log: Log, stop: Stop) -> None:
-    with session(log, stop, may_offer=is_transparent) as scene:
+    with session(log, stop, terms=replace(TERMS, may_offer=is_transparent)) as scene:
         scene.log_in(b"a AUTHENTICATE SCRAM-SHA-1 abcd\r\n")
         assert scene.submit() == b"s NO 5.7.8 cannot tell who you are; log in with a password or a bearer token,\r\n"
     assert log.lines[0] == "login client=192.0.2.1"
@@ -233,7 +248,7 @@ def test_no_password_is_ever_logged(log: Log, stop: Stop, secret_in_failure: boo
             raise RuntimeError("a surprise")
         return True
 
-    with session(log, stop, may_offer=may_offer) as scene:
+    with session(log, stop, terms=replace(TERMS, may_offer=may_offer)) as scene:
         scene.log_in()
         scene.client.say(b"b AUTHENTICATE PLAIN " + base64.b64encode(b"\0fred\0" + PASSWORD.encode()) + b"\r\n")
         scene.server.is_spoken_to()
@@ -375,9 +390,9 @@ class Mailboxes:
         self.closed = 0
         self.copies: list[tuple[str, bytes]] = []
 
-    def __call__(self, server: ImapServer, credentials: Credentials, most: int, waiting: Callable[[], None]) -> Self:
+    def __call__(self, server: UpstreamServer, user: User, most: int, waiting: Callable[[], None]) -> Self:
         """Stand in for the class."""
-        self.opened.append((server, credentials.user, most))
+        self.opened.append((server, user.credentials.user, user.address.host, most))
         self.waiting = waiting
         return self
 
@@ -413,7 +428,7 @@ class Letter:
 @pytest.fixture
 def mailboxes(monkeypatch: pytest.MonkeyPatch) -> Mailboxes:
     mailboxes = Mailboxes()
-    monkeypatch.setattr(session_module, "Mailboxes", mailboxes)
+    monkeypatch.setattr(outbox_module, "Mailboxes", mailboxes)
     return mailboxes
 
 
@@ -438,7 +453,7 @@ def test_what_a_draft_refers_to_is_included(log: Log, stop: Stop, mailboxes: Mai
         assert scene.submit(forward(url)) == b"* OK Still submitting\r\n"
         assert scene.client.hear_line() == b"s OK SUBMIT completed\r\n"
         assert b"\r\nDear!\r\n" in scene.smtp.messages[0].content
-        assert mailboxes.opened == [(scene.service.imap, "fred", scene.service.site.max_composed_size)]
+        assert mailboxes.opened == [(scene.service.imap, "fred", CLIENT, scene.service.site.max_composed_size)]
     assert mailboxes.closed == 1
     assert fields(log.of("submission")[0])["references"] == "1"
 
@@ -489,7 +504,7 @@ def test_what_the_service_announces_is_announced(log: Log, stop: Stop) -> None:
 def test_submissions_over_the_bound_wait_and_the_client_hears_so(
     log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "WAITING_INTERVAL", 0.05)
+    monkeypatch.setattr(outbox_module, "WAITING_INTERVAL", 0.05)
     with session(log, stop, running_submissions=threading.BoundedSemaphore(1)) as scene:
         scene.log_in()
         with scene.service.running_submissions:
@@ -595,7 +610,7 @@ def test_a_goodbye_reaches_a_client_that_is_still_speaking(log: Log, stop: Stop)
     with listening() as listener:
         client, stream = tcp_pair()
         client.say(b"x" * 400_000)  # more than is read of it before the session ends
-        work = Background(lambda: serve(stream, CLIENT, service_for(port_of(listener), 25, stop.fd)))
+        work = Background(lambda: serve(stream, CLIENT, service_for(port_of(listener), 25, stop.fd), False))
         with client, accepted_by(listener) as server:
             server.say(GREETING)
             client.expect(GREETING)
@@ -617,7 +632,7 @@ def test_what_nobody_foresaw_is_logged_on_one_event_and_ends_the_session(log: Lo
     def may_offer(_mechanism: bytes) -> bool:
         raise RuntimeError("nobody foresaw this")
 
-    with session(log, stop, may_offer=may_offer) as scene:
+    with session(log, stop, terms=replace(TERMS, may_offer=may_offer)) as scene:
         scene.server.say(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n")
         assert scene.client.hear_rest() == b""
         assert scene.server.hear_rest() == b""
@@ -642,7 +657,7 @@ def test_a_server_that_cannot_be_reached_is_said_with_a_code_that_phones_know(lo
         port = port_of(listener)
     client, stream = tcp_pair()
     with client:
-        serve(stream, CLIENT, service_for(port, 25, stop.fd))
+        serve(stream, CLIENT, service_for(port, 25, stop.fd), False)
         assert client.hear_rest() == b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
     assert stream.fileno() == -1
     assert log.lines == [
@@ -650,15 +665,311 @@ def test_a_server_that_cannot_be_reached_is_said_with_a_code_that_phones_know(lo
     ]
 
 
-def test_who_is_turned_away_is_told_and_never_waited_for() -> None:
-    client, stream = tcp_pair()
-    with client, stream:
-        turn_away(stream, "Too many clients, or\r\nworse")
-        assert client.hear_rest() == b"* BYE Too many clients, or  worse\r\n"
+# TLS and compression.
 
 
-def test_who_has_gone_already_is_turned_away_too() -> None:
+def test_a_session_in_tls_is_one_like_others(
+    log: Log, stop: Stop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    with session(log, stop, client_tls=client_tls, tls=server_tls) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert scene.service.registry.report()["sessions"][0]["tls"] == "TLSv1.3"
+    assert log.of("login") == ["login user=fred client=192.0.2.1 tls=TLSv1.3 mechanism=LOGIN"]
+    assert fields(log.of("disconnect")[0])["tls"] == "TLSv1.3"
+
+
+def test_starttls_goes_on_in_tls(log: Log, stop: Stop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    with session(log, stop, tls=server_tls, terms=replace(TERMS, starttls=True)) as scene:
+        scene.server.say(b"* OK [CAPABILITY IMAP4rev1] ready\r\n")
+        assert b" STARTTLS" in scene.client.hear_line()
+        scene.client.say(b"t STARTTLS\r\n")
+        scene.client.expect(b"t OK Begin TLS negotiation now\r\n")
+        secure(scene.client, client_tls)
+        scene.client.say(LOGIN)
+        scene.server.expect(LOGIN)
+        scene.server.say(b"a OK done\r\n")
+        scene.client.expect(b"a OK done\r\n")
+        (report,) = scene.service.registry.report()["sessions"]
+        assert (report["tls"], report["received"]) == ("TLSv1.3", len(b"t STARTTLS\r\n" + LOGIN))
+    assert log.of("login") == ["login user=fred client=192.0.2.1 tls=TLSv1.3 mechanism=LOGIN"]
+
+
+def test_a_failed_handshake_is_one_line(log: Log, stop: Stop, server_tls: ssl.SSLContext) -> None:
+    service = service_for(1, 25, stop.fd, tls=server_tls)
     client, stream = tcp_pair()
-    with stream:
-        client.reset()
-        turn_away(stream, "Too many clients")
+    with client:
+        work = Background(lambda: serve(stream, CLIENT, service, True))
+        client.say(b"a LOGIN fred sesame\r\n")
+        work.result()
+    (line,) = log.lines
+    assert line.startswith("handshake-failed client=192.0.2.1 reason=")
+    assert service.registry.report()["totals"]["handshakes_failed"] == 1
+    assert stream.fileno() == -1
+
+
+def test_a_silent_handshake_ends_with_the_patience_for_logins(log: Log, stop: Stop, server_tls: ssl.SSLContext) -> None:
+    service = service_for(1, 25, stop.fd, tls=server_tls, patience=Patience(0.1, PATIENCE))
+    client, stream = tcp_pair()
+    with client:
+        serve(stream, CLIENT, service, True)
+        assert client.hear_rest() == b""
+    assert log.lines == ['handshake-failed client=192.0.2.1 reason="it took too long"']
+
+
+def test_a_handshake_that_fails_after_starttls_ends_the_session(
+    log: Log, stop: Stop, server_tls: ssl.SSLContext
+) -> None:
+    with session(log, stop, tls=server_tls, terms=replace(TERMS, starttls=True)) as scene:
+        scene.server.say(GREETING)
+        scene.client.expect(GREETING)
+        scene.client.say(b"t STARTTLS\r\n")
+        scene.client.expect(b"t OK Begin TLS negotiation now\r\n")
+        scene.client.say(b"a LOGIN fred sesame\r\n")
+        assert scene.server.hear_rest() == b""
+        scene.end()
+    handshake, disconnect = log.lines
+    assert handshake.startswith("handshake-failed client=192.0.2.1 reason=")
+    assert fields(disconnect)["reason"] == '"TLS handshake failed"'
+    assert fields(disconnect)["received"] == str(len(b"t STARTTLS\r\n"))
+
+
+def test_a_compressed_session_is_one_like_others(log: Log, stop: Stop) -> None:
+    deflater, inflater = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def deflated(octets: bytes) -> bytes:
+        return deflater.compress(octets) + deflater.flush(zlib.Z_SYNC_FLUSH)
+
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"c COMPRESS DEFLATE\r\n" + deflated(b"d NOOP\r\n"))
+        assert scene.client.hear_line().startswith(b"c OK ")
+        scene.server.expect(b"d NOOP\r\n")
+        scene.server.say(b"d OK done\r\n")
+        heard = b""
+        while heard != b"d OK done\r\n":
+            heard += inflater.decompress(scene.client.stream.recv(1000))
+        assert scene.service.registry.report()["sessions"][0]["compress"] == "deflate"
+    assert fields(log.of("disconnect")[0])["compress"] == "deflate"
+
+
+# What is known of it while it runs.
+
+
+def test_a_running_session_is_in_the_registry(log: Log, stop: Stop) -> None:
+    began = time.time()
+    with session(log, stop) as scene:
+        registry = scene.service.registry
+        scene.server.say(GREETING)
+        scene.client.expect(GREETING)
+        (report,) = registry.report()["sessions"]
+        assert (report["user"], report["client"], report["doing"]) == (None, CLIENT, "login")
+        assert began <= report["since"] <= time.time()
+        scene.client.say(LOGIN)
+        scene.server.expect(LOGIN)
+        scene.server.say(b"a OK done\r\n")
+        scene.client.expect(b"a OK done\r\n")
+        (report,) = registry.report()["sessions"]
+        assert (report["user"], report["doing"], report["received"]) == ("fred", "idle", len(LOGIN))
+        while registry.report()["sessions"][0]["sent"] < len(GREETING + b"a OK done\r\n"):
+            assert time.time() < began + PATIENCE  # it is counted just after it is sent
+    report_after = registry.report()
+    assert report_after["sessions"] == []
+    assert report_after["totals"]["logins_accepted"] == report_after["totals"]["sessions"] == 1
+
+
+def test_before_there_is_a_server_a_session_is_connecting(log: Log, stop: Stop, server_tls: ssl.SSLContext) -> None:
+    service = service_for(1, 25, stop.fd, tls=server_tls)
+    client, stream = tcp_pair()
+    with client:
+        work = Background(lambda: serve(stream, CLIENT, service, True))
+        deadline = time.monotonic() + PATIENCE
+        while not (reports := service.registry.report()["sessions"]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (reports[0]["user"], reports[0]["sent"]) == (None, 0)
+        assert reports[0]["doing"] in {"connecting", "handshake"}
+        client.close()
+        work.result()
+
+
+def test_submissions_are_counted(log: Log, stop: Stop) -> None:
+    with session(log, stop, {"RCPT bob@example.com": "550 5.1.1 no such user"}) as scene:
+        scene.log_in()
+        assert scene.submit().startswith(b"s NO ")
+        assert scene.submit(DRAFT.replace(b"bob@", b"ann@")).startswith(b"s OK ")
+        totals = scene.service.registry.report()["totals"]
+    assert (totals["submissions_accepted"], totals["submissions_refused"]) == (1, 1)
+
+
+# Limits.
+
+
+@pytest.mark.parametrize(
+    ("limits", "text", "reason"),
+    [
+        ((1, 0), b"* BYE Too many clients; try again later\r\n", "max-clients"),
+        ((9, 1), b"* BYE Too many clients from your address; try again later\r\n", "max-clients-per-ip"),
+    ],
+)
+def test_one_client_too_many_is_told_so_until_another_has_left(
+    log: Log, stop: Stop, limits: tuple[int, int], text: bytes, reason: str
+) -> None:
+    with counting(*limits) as ledger:
+        with session(log, stop, ledger=ledger) as scene:
+            scene.log_in()
+            client, stream = tcp_pair()
+            with client:
+                serve(stream, CLIENT, scene.service, False)
+                assert client.hear_rest() == text
+            assert log.of("client-turned-away") == [f"client-turned-away client=192.0.2.1 reason={reason}"]
+            totals = scene.service.registry.report()["totals"]
+            assert (totals["turned_away"], totals["sessions"]) == (1, 1)
+        with session(log, stop, ledger=ledger) as scene:
+            scene.log_in()
+
+
+def test_a_session_that_fails_makes_room_too(log: Log, stop: Stop) -> None:
+    with counting(clients=1) as ledger:
+        with session(log, stop, site=None, ledger=ledger) as scene:
+            scene.log_in()
+            assert scene.submit() == b""
+        with session(log, stop, ledger=ledger) as scene:
+            scene.log_in()
+
+
+def test_too_many_submissions_are_refused_and_said_once(log: Log, stop: Stop) -> None:
+    with counting(submissions_per_hour=1) as ledger, session(log, stop, ledger=ledger) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert scene.submit() == b"s NO 4.7.1 too many submissions; try again later,\r\n"
+        assert len(scene.smtp.messages) == 1
+    assert log.of("submission-refused") == [
+        'submission-refused user=fred client=192.0.2.1 answer="4.7.1 too many submissions; try again later"'
+    ]
+
+
+def test_failed_logins_make_a_client_wait(log: Log, stop: Stop) -> None:
+    guess = b"a LOGIN fred guess\r\n"
+    with counting() as ledger, session(log, stop, ledger=ledger) as scene:
+        scene.server.say(GREETING)
+        scene.client.expect(GREETING)
+        for _ in range(FREE_FAILURES + 1):
+            scene.client.say(guess)
+            scene.server.expect(guess)
+            scene.server.say(b"a NO wrong\r\n")
+            scene.client.expect(b"a NO wrong\r\n")
+        refused = time.monotonic()
+        scene.client.say(LOGIN)
+        assert not scene.server.is_spoken_to(FIRST_DELAY / 2)
+        scene.server.expect(LOGIN)
+        assert time.monotonic() - refused >= FIRST_DELAY * 0.9
+        scene.server.say(b"a OK done\r\n")
+        scene.client.expect(b"a OK done\r\n")
+        totals = scene.service.registry.report()["totals"]
+    assert (totals["logins_refused"], totals["logins_accepted"]) == (FREE_FAILURES + 1, 1)
+    plain = "login-refused user=fred client=192.0.2.1 mechanism=LOGIN"
+    assert log.of("login-refused") == [plain] * FREE_FAILURES + [f"{plain} wait={FIRST_DELAY}"]
+
+
+def test_pipelined_guesses_wait_too(log: Log, stop: Stop) -> None:
+    guesses = [b"%d LOGIN fred guess%d\r\n" % (number, number) for number in range(FREE_FAILURES + 2)]
+    with counting() as ledger, session(log, stop, ledger=ledger) as scene:
+        scene.server.say(GREETING)
+        scene.client.expect(GREETING)
+        scene.client.say(b"".join(guesses))
+        for number, guess in enumerate(guesses[:-1]):
+            scene.server.expect(guess)
+            assert not scene.server.is_spoken_to(0.05)
+            scene.server.say(b"%d NO wrong\r\n" % number)
+            scene.client.expect(b"%d NO wrong\r\n" % number)
+        scene.server.expect(guesses[-1])
+        scene.server.say(b"%d NO wrong\r\n" % (len(guesses) - 1))
+        assert not scene.client.is_spoken_to(FIRST_DELAY / 2)
+    assert log.of("session-failed") == []
+
+
+# Behind a proxy.
+
+
+def test_a_client_behind_a_proxy_is_who_the_proxy_says(log: Log, stop: Stop) -> None:
+    proxies = (ip_network("192.0.2.0/24"),)
+    header = b"PROXY TCP4 203.0.113.9 198.51.100.1 40000 143\r\n"
+    with session(log, stop, header=header, proxies=proxies) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert b"[203.0.113.9]" in scene.smtp.messages[0].content
+        assert scene.service.registry.report()["sessions"][0]["client"] == "203.0.113.9"
+    assert log.of("login") == ["login user=fred client=203.0.113.9 mechanism=LOGIN"]
+
+
+def test_tls_that_ends_at_a_proxy_counts(log: Log, stop: Stop) -> None:
+    terms = replace(TERMS, starttls=True, require_tls=True)
+    header = proxy_v2(("203.0.113.9", 40000), ("198.51.100.1", 993), is_tls=True)
+    with session(log, stop, header=header, proxies=(ip_network("192.0.2.1"),), terms=terms) as scene:
+        scene.log_in()
+    assert log.of("login") == ["login user=fred client=203.0.113.9 tls=proxy mechanism=LOGIN"]
+
+
+def test_tls_begins_behind_the_header_of_a_proxy(
+    log: Log, stop: Stop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    header = proxy_v2(("203.0.113.9", 40000), ("198.51.100.1", 993))
+    proxies = (ip_network("192.0.2.1"),)
+    with session(log, stop, client_tls=client_tls, header=header, proxies=proxies, tls=server_tls) as scene:
+        scene.log_in()
+    assert log.of("login") == ["login user=fred client=203.0.113.9 tls=TLSv1.3 mechanism=LOGIN"]
+
+
+def test_a_proxy_without_a_header_is_let_go(log: Log, stop: Stop) -> None:
+    service = service_for(1, 25, stop.fd, proxies=(ip_network("192.0.2.0/24"),))
+    client, stream = tcp_pair()
+    with client:
+        client.say(LOGIN)
+        serve(stream, CLIENT, service, False)
+        assert client.is_spoken_to()
+    assert log.lines == ['proxy-header-refused client=192.0.2.1 reason="no PROXY header"']
+
+
+@pytest.mark.parametrize("leaves", [Peer.close, Peer.reset])
+def test_a_proxy_that_only_looks_whether_we_are_there_is_no_event(
+    log: Log, stop: Stop, leaves: Callable[[Peer], None]
+) -> None:
+    client, stream = tcp_pair()
+    leaves(client)
+    serve(stream, CLIENT, service_for(1, 25, stop.fd, proxies=(ip_network("192.0.2.0/24"),)), False)
+    assert stream.fileno() == -1
+    assert log.lines == []
+
+
+def test_others_who_speak_of_proxies_speak_no_imap(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.client.say(b"PROXY TCP4 203.0.113.9 198.51.100.1 40000 143\r\n")
+        scene.server.say(GREETING)
+        scene.client.expect(GREETING)
+        scene.server.expect(b"PROXY TCP4 203.0.113.9 198.51.100.1 40000 143\r\n")
+    assert fields(log.of("disconnect")[0])["client"] == CLIENT
+
+
+# A server that has spoken already.
+
+
+def test_what_the_server_has_said_while_connecting_comes_first(
+    log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect_and_hear(server: UpstreamServer, client: ClientAddress, deadline: float) -> tuple[socket.socket, bytes]:
+        return connect_upstream(server, client, deadline)[0], GREETING
+
+    monkeypatch.setattr(session_module, "connect_upstream", connect_and_hear)
+    with session(log, stop) as scene:
+        scene.client.expect(GREETING)
+        scene.client.say(LOGIN)
+        scene.server.expect(LOGIN)
+
+
+def test_what_the_server_has_said_while_connecting_may_be_nonsense(
+    log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "connect_upstream", lambda *to: (connect_upstream(*to)[0], b"nonsense\r\n"))
+    with session(log, stop) as scene:
+        assert scene.client.hear_rest() == b"* BYE The IMAP server sent what cannot be understood\r\n"
+    assert fields(log.of("disconnect")[0])["reason"] == '"the IMAP server does not greet as one"'

@@ -1,20 +1,64 @@
-"""A connection to the IMAP server, or one sentence that says why there is none."""
+"""How a connection to the IMAP server begins, or one sentence that says why there is none."""
 
 import socket
-from contextlib import ExitStack
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from time import monotonic
+from typing import Literal
 
 import pytest
 
 from imapproxy.errors import UpstreamError
 from imapproxy.net import upstream
-from imapproxy.net.upstream import connect_upstream
-from tests.net.peers import accepted_by, listening, port_of
+from imapproxy.net.client_address import ClientAddress
+from imapproxy.net.imap import BoundedIMAP, SideConnectionError
+from imapproxy.net.patient import Insecure, PatientStream
+from imapproxy.net.tls import client_context, server_context
+from imapproxy.net.upstream import MAX_SAID, UpstreamServer, connect_upstream
+from imapproxy.protocol.proxy_header import ProxyHeader, ProxyHeaderReader, proxy_v2
+from tests.functional.certificates import Certificates
+from tests.net.peers import PATIENCE, accepted_by, listening, nothing_left, port_of
+from tests.net.played import CLIENT, played
+
+Tls = Literal["off", "starttls", "on"]
+SHORT = 0.4  # seconds, for what is to fail
+
+IDENTIFIED = (
+    'imapproxy ID ("x-originating-ip" "192.0.2.7" "x-originating-port" "40000" '
+    '"x-connected-ip" "198.51.100.1" "x-connected-port" "143")'
+)
+HEADER = proxy_v2(CLIENT.client, CLIENT.server)
 
 
-def test_the_server_is_connected_to() -> None:
-    with listening() as listener, connect_upstream("127.0.0.1", port_of(listener)) as stream:
-        server = accepted_by(listener)
-        with server:
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    with nothing_left():
+        yield
+
+
+def failure(server: UpstreamServer, deadline: float = PATIENCE) -> str:
+    with pytest.raises(UpstreamError) as caught:
+        connect_upstream(server, CLIENT, monotonic() + deadline)
+    return str(caught.value)
+
+
+def said(server: UpstreamServer) -> bytes:
+    """Return what the client is to see first, and say NOOP to the server."""
+    connection, octets = connect_upstream(server, CLIENT)
+    with connection:
+        connection.sendall(b"a NOOP\r\n")
+        return octets
+
+
+# Without anything that comes first
+
+
+def test_the_server_is_connected_to_and_not_waited_for() -> None:
+    with listening() as listener:
+        stream, octets = connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
+        with stream, accepted_by(listener) as server:
+            assert octets == b""
             stream.sendall(b"a NOOP\r\n")
             server.expect(b"a NOOP\r\n")
 
@@ -22,13 +66,12 @@ def test_the_server_is_connected_to() -> None:
 def test_a_server_that_does_not_listen_cannot_be_reached() -> None:
     with listening() as listener:
         port = port_of(listener)
-    with pytest.raises(UpstreamError, match=r"^cannot reach the IMAP server: Connection refused$"):
-        connect_upstream("127.0.0.1", port)
+    assert failure(UpstreamServer("127.0.0.1", port)) == "cannot reach the IMAP server: Connection refused"
 
 
-def test_a_server_whose_address_is_none_cannot_be_reached() -> None:
-    with pytest.raises(UpstreamError, match=r"^cannot reach the IMAP server: "):
-        connect_upstream("::1%nosuch", 143)
+@pytest.mark.parametrize("host", ["::1%nosuch", "x" * 64])
+def test_a_server_whose_address_is_none_cannot_be_reached(host: str) -> None:
+    assert failure(UpstreamServer(host, 143)).startswith("cannot reach the IMAP server: ")
 
 
 def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,4 +83,280 @@ def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest
             other.setblocking(False)
             other.connect_ex(listener.getsockname())
         with pytest.raises(UpstreamError, match=r"^cannot reach the IMAP server: timed out$"):
-            connect_upstream("127.0.0.1", port_of(listener))
+            connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
+
+
+# The PROXY header
+
+
+def test_the_proxy_header_goes_first_and_nothing_is_waited_for() -> None:
+    with played("C: a NOOP", prelude=HEADER) as port:
+        assert said(UpstreamServer("127.0.0.1", port, send_client_ip="proxy-protocol")) == b""
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_the_proxy_header_says_whether_the_client_speaks_tls(is_tls: bool) -> None:
+    client = ClientAddress("2001:db8::7", 40_000, "::1", 993, is_tls)
+    with listening() as listener:
+        server = UpstreamServer("127.0.0.1", port_of(listener), send_client_ip="proxy-protocol")
+        stream, _ = connect_upstream(server, client)
+        with stream, accepted_by(listener) as peer:
+            stream.shutdown(socket.SHUT_WR)
+            header = ProxyHeaderReader().feed(peer.hear_rest())
+    assert header == ProxyHeader(("2001:db8::7", 40_000), ("::1", 993), is_tls)
+
+
+# TLS
+
+
+def test_tls_begins_at_once_and_the_greeting_is_left_to_the_client(
+    as_server: ssl.SSLContext, as_client: ssl.SSLContext
+) -> None:
+    with played("TLS\nC: a NOOP", as_server) as port:
+        assert said(UpstreamServer("localhost", port, "on", as_client)) == b""
+
+
+def test_the_proxy_header_goes_before_tls(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    with played("TLS\nC: a NOOP", as_server, HEADER) as port:
+        assert said(UpstreamServer("127.0.0.1", port, "on", as_client, "proxy-protocol")) == b""
+
+
+STARTTLS = """
+    S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] forged
+    C: imapproxy STARTTLS
+    S: * OK [ALERT] forged, too
+    S: imapproxy OK go on
+    TLS
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("* CAPABILITY IMAP4rev1 AUTH=PLAIN", b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] forged\r\n"),
+        ("* OK none to speak of", b"* OK forged\r\n"),
+    ],
+)
+def test_after_starttls_what_the_server_said_before_counts_no_more(
+    answer: str, shown: bytes, as_server: ssl.SSLContext, as_client: ssl.SSLContext
+) -> None:
+    script = f"""{STARTTLS}
+        C: imapproxy CAPABILITY
+        S: {answer}
+        S\\: imapproxy OK done
+        S: * OK and more
+        C: a NOOP
+    """
+    with played(script, as_server) as port:
+        octets = said(UpstreamServer("localhost", port, "starttls", as_client))
+    assert octets == shown + b"* OK and more\r\n"
+
+
+def test_a_server_without_capabilities_is_none(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    with played(f"{STARTTLS}\nC: imapproxy CAPABILITY\nS: imapproxy BAD what?", as_server) as port:
+        assert failure(UpstreamServer("localhost", port, "starttls", as_client)) == NO_IMAP
+
+
+@pytest.mark.parametrize("tls", ["starttls", "on"])
+@pytest.mark.parametrize(
+    ("kind", "host", "why"),
+    [
+        ("wrong_name", "localhost", "Hostname mismatch, certificate is not valid for 'localhost'."),
+        ("wrong_name", "127.0.0.1", "IP address mismatch, certificate is not valid for '127.0.0.1'."),
+        ("unknown", "localhost", "unable to get local issuer certificate"),
+        ("expired", "localhost", "certificate has expired"),
+    ],
+)
+def test_a_server_with_a_bad_certificate_is_left(
+    tls: Tls, kind: str, host: str, why: str, certificates: Certificates, as_client: ssl.SSLContext
+) -> None:
+    pair = getattr(certificates, kind)
+    context = server_context(str(pair.cert), str(pair.key))
+    script = STARTTLS.replace("TLS\n", "NO TLS\n").replace("STARTNO ", "START") if tls == "starttls" else "NO TLS"
+    with played(script, context) as port:
+        told = failure(UpstreamServer(host, port, tls, as_client))
+    assert told == f"no secure connection to the IMAP server: certificate verify failed: {why}"
+
+
+def test_a_bad_certificate_is_good_enough_where_none_is_verified(certificates: Certificates) -> None:
+    context = server_context(str(certificates.expired.cert), str(certificates.expired.key))
+    with played("TLS\nC: a NOOP", context) as port:
+        assert said(UpstreamServer("127.0.0.1", port, "on", client_context("", verify=False))) == b""
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("S: * PREAUTH come in", "the server says PREAUTH instead of waiting for STARTTLS"),
+        (
+            "S: * OK hello\nC: imapproxy STARTTLS\nS: imapproxy BAD what?\\x1b",
+            "the server does not do STARTTLS: what??",
+        ),
+        ("S: * OK hello\nC: imapproxy STARTTLS\nS: imapproxy NO\nCLOSE", "the server does not do STARTTLS: "),
+        (
+            "S: * OK hello\nC: imapproxy STARTTLS\nS\\: imapproxy OK go on\nS: * CAPABILITY AUTH=EVIL",
+            "octets in plaintext where TLS was to begin",
+        ),
+    ],
+)
+def test_what_is_not_starttls_is_no_secure_connection(script: str, why: str, as_client: ssl.SSLContext) -> None:
+    with played(script) as port:
+        told = failure(UpstreamServer("localhost", port, "starttls", as_client))
+    assert told == f"no secure connection to the IMAP server: {why}"
+
+
+UNDER_WAY = "S: * OK hello\nC: imapproxy STARTTLS\nS: imapproxy OK go on\nHELLO\n"
+NO_RESPONSE = "the IMAP server does not respond"
+NO_IMAP = "the IMAP server sent what cannot be understood"
+LOST = "the connection to the IMAP server is lost"
+NO_TLS = "no secure connection to the IMAP server: TLS handshake failed: "
+
+
+@pytest.mark.parametrize(
+    ("tls", "script", "why"),
+    [
+        ("on", "HELLO\nS: * CAPABILITY IMAP4rev1 AUTH=EVIL\nSILENCE", NO_TLS + "wrong version number"),
+        ("on", "HELLO\nCLOSE", NO_TLS + "the peer closed the connection"),
+        ("on", "HELLO\nRESET", NO_TLS + "the peer closed the connection"),
+        ("on", "SILENCE", NO_RESPONSE),
+        ("on", "HELLO\nSILENCE", NO_RESPONSE),
+        ("starttls", UNDER_WAY + "S: * CAPABILITY AUTH=EVIL\nSILENCE", NO_TLS + "wrong version number"),
+        ("starttls", UNDER_WAY + "SILENCE", NO_RESPONSE),
+        ("starttls", "SILENCE", NO_RESPONSE),
+        ("starttls", "CLOSE", LOST),
+        ("starttls", "S: * OK hello\nC: imapproxy STARTTLS\nCLOSE", LOST),
+        ("starttls", "S: * OK hello\nC: imapproxy STARTTLS\nSILENCE", NO_RESPONSE),
+        ("starttls", "S: * BYE [ALERT] busy\nCLOSE", "the IMAP server has ended the connection: busy"),
+        (
+            "starttls",
+            "S: * OK hello\nC: imapproxy STARTTLS\nS: * BYE no\nCLOSE",
+            "the IMAP server has ended the connection: no",
+        ),
+        ("starttls", "S: * NO hello", NO_IMAP),
+        ("starttls", "S: A OK hello", NO_IMAP),
+        ("starttls", "S: 220 smtp.example ESMTP", NO_IMAP),
+        ("starttls", "S: * OK hello\nC: imapproxy STARTTLS\nS: + go on", NO_IMAP),
+        ("starttls", "S: * OK hello\nC: imapproxy STARTTLS\nS: other OK go on", NO_IMAP),
+    ],
+)
+def test_what_goes_wrong_is_told_and_ends_in_time(tls: Tls, script: str, why: str, as_client: ssl.SSLContext) -> None:
+    began = monotonic()
+    with played(script) as port:
+        patience = SHORT if why == NO_RESPONSE else PATIENCE
+        assert failure(UpstreamServer("localhost", port, tls, as_client), patience) == why
+    assert monotonic() - began < PATIENCE / 2
+
+
+def test_a_name_that_no_certificate_could_have(as_client: ssl.SSLContext) -> None:
+    with listening() as listener, closing(PatientStream(lambda: None, 1.0)) as stream:
+        stream.connect("127.0.0.1", port_of(listener), PATIENCE)
+        with pytest.raises(Insecure, match="idna"):
+            stream.start_tls(as_client, ".example", monotonic() + PATIENCE)
+
+
+# ID
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ('* ID ("name" "Dovecot")\n        S: imapproxy OK done', b""),
+        ('* ID ("name" {5}\n        S: Dove)\\\n        S: ")\n        S: imapproxy OK done', b""),
+        ("* id NIL\n        S: imapproxy OK done", b""),
+        ("imapproxy BAD what is ID?", b""),
+        ("imapproxy NO [ALERT] not you", b""),
+        ("* OK {5}\n        S: imapproxy OK done", b"* OK {5}\r\n"),
+    ],
+)
+def test_the_server_is_told_who_the_client_is(answer: str, shown: bytes) -> None:
+    script = f"""
+        S: * OK [CAPABILITY IMAP4rev1 ID] Dovecot ready.
+        C: {IDENTIFIED}
+        S: {answer}
+        C: a NOOP
+    """
+    with played(script) as port:
+        octets = said(UpstreamServer("127.0.0.1", port, send_client_ip="id"))
+    assert octets == b"* OK [CAPABILITY IMAP4rev1 ID] Dovecot ready.\r\n" + shown
+
+
+def test_the_client_is_told_the_server_by_tls_only(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    script = f"""{STARTTLS}
+        C: {IDENTIFIED}
+        S: * ID NIL
+        S: imapproxy OK done
+        C: imapproxy CAPABILITY
+        S: * CAPABILITY IMAP4rev1
+        S: imapproxy OK done
+        C: a NOOP
+    """
+    with played(script, as_server) as port:
+        octets = said(UpstreamServer("localhost", port, "starttls", as_client, "id"))
+    assert octets == b"* OK [CAPABILITY IMAP4rev1] forged\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said_by_server", "why"),
+    [
+        ("* BYE [UNAVAILABLE] later", "the IMAP server has ended the connection: later"),
+        ("* ID {99999}", NO_IMAP),
+        ("* ID {123456}", NO_IMAP),
+        ("* ID " + "x" * MAX_SAID, NO_IMAP),
+        ("* OK " + "\nS: * OK ".join(["x" * 1000] * 70), NO_IMAP),
+    ],
+)
+def test_what_a_server_says_to_id_is_bounded(said_by_server: str, why: str) -> None:
+    with played(f"S: * OK hello\nC: {IDENTIFIED}\nS: {said_by_server}\nSILENCE") as port:
+        server = UpstreamServer("127.0.0.1", port, send_client_ip="id")
+        told = failure(server, SHORT if "123456" in said_by_server else PATIENCE)
+    assert told in {why, NO_RESPONSE if "123456" in said_by_server else why}
+
+
+# Connections beside the session's begin the same way
+
+
+def capability_of(server: UpstreamServer) -> tuple[str, ...]:
+    imap = BoundedIMAP(server, CLIENT, lambda: None)
+    try:
+        return imap.capabilities
+    finally:
+        imap.shutdown()
+
+
+def test_a_side_connection_by_starttls_with_id(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:
+    script = f"{STARTTLS}\nC: {IDENTIFIED}\nS: imapproxy OK\nASKED: CAPABILITY\nS: * CAPABILITY IMAP4rev1 X\nDONE"
+    with played(script, as_server) as port:
+        assert capability_of(UpstreamServer("localhost", port, "starttls", as_client, "id")) == ("IMAP4REV1", "X")
+
+
+@pytest.mark.parametrize(
+    ("tls", "prelude"),
+    [("off", HEADER), ("on", HEADER), ("on", b"")],
+)
+def test_a_side_connection_with_a_proxy_header(
+    tls: Tls, prelude: bytes, as_server: ssl.SSLContext, as_client: ssl.SSLContext
+) -> None:
+    script = "S: * OK hello\nASKED: CAPABILITY\nS: * CAPABILITY IMAP4rev1 X\nDONE"
+    with played(("TLS\n" if tls == "on" else "") + script, as_server, prelude) as port:
+        server = UpstreamServer("localhost", port, tls, as_client, "proxy-protocol" if prelude else "off")
+        assert capability_of(server) == ("IMAP4REV1", "X")
+
+
+@pytest.mark.parametrize(
+    ("tls", "script", "why"),
+    [
+        ("starttls", "S: * PREAUTH come in", "4.7.5 no secure connection to the IMAP server: the server says PREAUTH"),
+        ("starttls", "S: * BYE no", "4.4.2 the IMAP server has ended the connection: no"),
+        ("starttls", "S: hello", "4.5.0 the IMAP server sent what cannot be understood"),
+        ("on", "NO TLS", "4.7.5 no secure connection to the IMAP server: certificate verify failed: Hostname mismatch"),
+        ("on", "HELLO\nCLOSE", "4.7.5 no secure connection to the IMAP server: TLS handshake failed: the peer closed"),
+        ("on", "HELLO\nSILENCE", "4.4.2 the IMAP server does not respond"),
+    ],
+)
+def test_a_side_connection_fails_as_the_sessions_does(
+    tls: Tls, script: str, why: str, certificates: Certificates, as_client: ssl.SSLContext
+) -> None:
+    context = server_context(str(certificates.wrong_name.cert), str(certificates.wrong_name.key))
+    with played(script, context) as port, pytest.raises(SideConnectionError) as caught:
+        capability_of(UpstreamServer("localhost", port, tls, as_client, timeout=SHORT if "SILENCE" in script else 10))
+    assert str(caught.value).startswith(why)

@@ -5,16 +5,20 @@ A line's first letter says whose it is::
     C: what the client sends          U: what the IMAP server must then have been sent
     S: what the IMAP server sends     P: what the client must then have been sent by the proxy
                                       !: what else the dialogue must have asked for, e.g. ``!: Submit fred``
+    T: the session has done the TLS handshake that was asked for
+    Z: it compresses from here on, and these octets of the client's it must have been given back
 
-Each line ends in CRLF unless it ends in a backslash; other escapes are Python's. After each ``C`` or ``S``, what is
-expected up to the next one must have come, and nothing else.
+Each line ends in CRLF unless it ends in a backslash; other escapes are Python's. After each ``C``, ``S``,
+``T`` or ``Z``, what is expected up to the next one must have come, and nothing else.
 """
 
 from imapproxy.protocol.action import Action, DraftOctets, LoggedIn, LoginRefused, Submit, ToClient, ToUpstream
-from imapproxy.protocol.capability import Policy, is_reusable
+from imapproxy.protocol.capability import is_reusable
 from imapproxy.protocol.dialogue import Dialogue
+from imapproxy.protocol.terms import Terms
 
 MAX_DRAFT = 1000
+TERMS = Terms(MAX_DRAFT, is_reusable)
 
 GREETING = r"""
     S: * OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER] hello
@@ -32,8 +36,8 @@ LOGIN = r"""
 class Scene:
     """A dialogue, and what came of it since it was last looked at."""
 
-    def __init__(self, chunk: int = 1 << 20, may_offer: Policy = is_reusable) -> None:
-        self.dialogue = Dialogue(MAX_DRAFT, may_offer)
+    def __init__(self, chunk: int = 1 << 20, terms: Terms = TERMS, *, is_secure: bool = False) -> None:
+        self.dialogue = Dialogue(terms, is_secure)
         self._chunk = chunk
         self.to_client = b""
         self.to_upstream = b""
@@ -53,6 +57,14 @@ class Scene:
             buffer = bytearray(piece)
             self.take(self.dialogue.from_upstream(buffer, len(piece)))
             buffer[:] = b"#" * len(piece)
+
+    def start_tls(self, _nothing: bytes) -> None:
+        """Have the session done the handshake."""
+        self.dialogue.tls_started()
+
+    def compress(self, taken_back: bytes) -> None:
+        """Have the session compress, and get back what it must."""
+        assert self.dialogue.taken_back() == taken_back
 
     def take(self, actions: list[Action]) -> None:
         """Note what actions say."""
@@ -77,7 +89,7 @@ class Scene:
                 continue
             self.check(expected)
             expected = {"U": b"", "P": b"", "!": b""}
-            {"C": self.client, "S": self.server}[speaker](text)
+            {"C": self.client, "S": self.server, "T": self.start_tls, "Z": self.compress}[speaker](text)
         self.check(expected)
 
     def check(self, expected: dict[str, bytes]) -> None:
@@ -105,9 +117,9 @@ def described(action: Action) -> str:
     return name
 
 
-def play(script: str, may_offer: Policy = is_reusable) -> Scene:
+def play(script: str, terms: Terms = TERMS, *, is_secure: bool = False) -> Scene:
     """Play a script whole, then octet by octet; return how it stands then."""
     for chunk in (1 << 20, 1):
-        scene = Scene(chunk, may_offer)
+        scene = Scene(chunk, terms, is_secure=is_secure)
         scene.play(script)
     return scene

@@ -1,6 +1,6 @@
 """Actions are values: equal when they say the same, and silent about secrets."""
 
-from imapproxy.protocol.action import Close, LoggedIn, Submit, ToClient, ToUpstream
+from imapproxy.protocol.action import Close, Compress, LoggedIn, StartTls, Submit, ToClient, ToUpstream
 from imapproxy.protocol.login import Credentials
 
 
@@ -9,6 +9,8 @@ def test_actions_compare_by_what_they_say() -> None:
     assert ToClient(b"x") != ToClient(b"y")
     assert isinstance(ToUpstream(b"x"), ToUpstream)
     assert Close() == Close()
+    assert isinstance(StartTls(), StartTls)
+    assert not isinstance(Compress(), StartTls)
 
 
 def test_no_secret_shows_in_an_action() -> None:

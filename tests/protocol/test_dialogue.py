@@ -1,5 +1,6 @@
 """The dialogue, as scripts: see ``script``. What is not mentioned passes byte for byte."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imapproxy.errors import UpstreamError
-from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL, is_reusable
-from imapproxy.protocol.dialogue import Dialogue
-from tests.protocol.script import GREETING, LOGIN, MAX_DRAFT, Scene, play
+from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL
+from tests.protocol.script import GREETING, LOGIN, TERMS, Scene, play
 
 
 def test_everything_else_passes_untouched() -> None:
@@ -51,8 +51,7 @@ def test_can_submit_is_announced_wherever_capabilities_stand() -> None:
 
 
 def test_what_more_is_done_for_a_message_is_announced_too() -> None:
-    scene = Scene()
-    scene.dialogue = Dialogue(MAX_DRAFT, is_reusable, (CAN_SUBMIT, CAN_SUBMIT_URL, CAN_SUBMIT_SENT))
+    scene = Scene(terms=replace(TERMS, announced=(CAN_SUBMIT, CAN_SUBMIT_URL, CAN_SUBMIT_SENT)))
     scene.play(
         r"""
         S: * OK [CAPABILITY IMAP4rev1 CAN-SUBMIT=URL IDLE] hi
@@ -123,12 +122,14 @@ PIECES = [
     b"\r\n",
     b"g SUBMIT {2000+}\r\n" + b"x" * 2000 + b"\r\n",
     b"h LOGIN a b\r\n",
+    b"i COMPRESS DEFLATE\r\n",
+    b"j ID (x-proxy-ttl {1}\r\n9 y {2}\r\nab)\r\n",
 ]
 
 
 def answered(pieces: list[bytes], cuts: list[int]) -> tuple[bytes, bytes, bytes]:
     """Play a client's stream, cut there, against a server that answers every command at once."""
-    scene, stream = Scene(), b"".join(pieces)
+    scene, stream = Scene(terms=replace(TERMS, hides_forwarding_ids=True)), b"".join(pieces)
     scene.play(GREETING + LOGIN)
     upstream, seen = b"", 0
     edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
@@ -137,8 +138,10 @@ def answered(pieces: list[bytes], cuts: list[int]) -> tuple[bytes, bytes, bytes]
         while seen < len(scene.to_upstream) or scene.other:
             upstream, seen = scene.to_upstream, len(scene.to_upstream)
             for _ in range(len(scene.other)):
-                scene.other.pop()
-                scene.take(scene.dialogue.submitted())
+                if scene.other.pop(0) == "Compress":
+                    scene.client(scene.dialogue.taken_back())
+                else:
+                    scene.take(scene.dialogue.submitted())
             scene.server(b"".join(line[:1] + b" OK\r\n" for line in upstream.splitlines() if line[1:2] == b" "))
     return scene.to_upstream, b"".join(sorted(set(scene.to_client.splitlines(keepends=True)))), scene.draft
 

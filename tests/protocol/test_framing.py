@@ -210,6 +210,17 @@ def test_what_is_held_survives_the_buffer_it_came_in() -> None:
     assert framer.line() == b"b NOOP\r\n"
 
 
+def test_the_rest_is_all_that_has_come() -> None:
+    framer = CommandFramer(100)
+    framer.receive(b"a NOOP\r\nb NO", 12)
+    framer.line()
+    framer.settle()
+    framer.receive(b"OP\r\n", 4)
+    assert framer.rest() == b"b NOOP\r\n"
+    assert framer.rest() == b""
+    assert not framer.holds_octets
+
+
 @pytest.mark.parametrize("stream", [b"x" * 11, b"x" * 10 + b"\n"])
 def test_a_clients_line_is_bounded(stream: bytes) -> None:
     framer = CommandFramer(10)

@@ -5,7 +5,9 @@ import base64
 import pytest
 
 from imapproxy.errors import ClientError
+from imapproxy.protocol.framing import Literal
 from imapproxy.protocol.login import (
+    MAX_LOGIN_LITERAL,
     MAX_RESPONSES,
     Credentials,
     LoginExchange,
@@ -13,6 +15,10 @@ from imapproxy.protocol.login import (
     credentials_from_sasl,
     login_arguments,
 )
+
+
+def takes_none(_size: int) -> bool:
+    return False
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def test_arguments_of_login(text: bytes, literals: list[bytes], want: tuple[byte
 def test_what_is_not_of_logins_form(text: bytes) -> None:
     assert login_arguments(text, []) is None
     with pytest.raises(ClientError):
-        LoginExchange(None).add_text(text)
+        LoginExchange(None).follow(text, None, takes_none)
 
 
 PLAIN = Credentials("fred", "fred", "secret", "PLAIN")
@@ -105,12 +111,32 @@ def test_no_secret_shows() -> None:
 
 def test_an_exchange_with_literals() -> None:
     login = LoginExchange(None)
-    assert login.add_text(b"{4}") == 1
+    login.follow(b"{4}", Literal(4, synchronizing=True, eight_bit=False), takes_none)
     assert login.credentials() is None
-    login.begin_literal()
     login.add_literal(memoryview(b"fr"))
     login.add_literal(memoryview(b"ed"))
-    assert login.add_text(b' "secret"') == 2
+    login.follow(b' "secret"', None, takes_none)
+    assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
+
+
+@pytest.mark.parametrize(
+    ("text", "literal", "says"),
+    [
+        (b"fred", None, "a user name and a password"),
+        (b"{3} {4} {5}", Literal(5, synchronizing=True, eight_bit=False), "a user name and a password"),
+        (b"{4097}", Literal(MAX_LOGIN_LITERAL + 1, synchronizing=True, eight_bit=False), "too long"),
+        (b"{4+}", Literal(4, synchronizing=False, eight_bit=False), "has not announced"),
+    ],
+)
+def test_what_a_server_might_see_otherwise_is_no_login(text: bytes, literal: Literal | None, says: str) -> None:
+    with pytest.raises(ClientError, match=says):
+        LoginExchange(None).follow(text, literal, takes_none)
+
+
+def test_a_literal_comes_unasked_where_the_server_takes_it() -> None:
+    login = LoginExchange(None)
+    login.follow(b"fred {6+}", Literal(6, synchronizing=False, eight_bit=False), lambda size: size == 6)
+    login.add_literal(memoryview(b"secret"))
     assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
 
 

@@ -56,6 +56,7 @@ def test_what_did_not_go_well_after_a_submission_reached_all(remark: str, want: 
 
 def test_our_other_lines() -> None:
     assert response.bye("so\nlong") == b"* BYE so long\r\n"
+    assert response.ok(b"a", "so") == b"a OK so\r\n"
     assert response.bad(b"*", "no") == b"* BAD no\r\n"
     assert response.no(b"a", "[CANNOT] no") == b"a NO [CANNOT] no\r\n"
 

@@ -1,0 +1,82 @@
+"""Memory that the parent and its workers share, so that what every login needs costs no question.
+
+How many clients each worker has, which it alone writes; and what the parent has to say to all: the limits, and which
+addresses have failed to log in. Each number is written by one process only, so there is nothing to lock.
+"""
+
+import mmap
+import zlib
+
+# Workers that there can be at once, those included that retire.
+MAX_WORKERS = 4096
+
+# The board's cells: the limits, how many of the workers' cells are in use, how many addresses have failed that have the
+# same checksum, and then those of the workers.
+_CLIENTS, _CLIENTS_PER_ADDRESS, _IN_USE, _FAILING = range(4)
+_CHECKSUMS = 4096
+_FIRST = _FAILING + _CHECKSUMS
+
+
+def _failing_cell(address: str) -> int:
+    return _FAILING + zlib.crc32(address.encode("utf-8", "surrogateescape")) % _CHECKSUMS
+
+
+class Board:
+    """Numbers in memory that a forked worker shares with its parent; each is written by one process only."""
+
+    def __init__(self) -> None:
+        self._cells = memoryview(mmap.mmap(-1, 8 * (_FIRST + MAX_WORKERS))).cast("q")
+        self._free: list[int] = []
+
+    def announce(self, clients: int, clients_per_address: int) -> None:
+        """Let all workers know the limits of clients."""
+        self._cells[_CLIENTS] = clients
+        self._cells[_CLIENTS_PER_ADDRESS] = clients_per_address
+
+    def note_failing(self, address: str, change: int) -> None:
+        """Count addresses that have failures, so that workers can see whether a success is of any interest."""
+        self._cells[_failing_cell(address)] += change
+
+    def has_seats(self, workers: int) -> bool:
+        """Tell whether there is a place for so many new workers."""
+        return self._cells[_IN_USE] - len(self._free) + workers <= MAX_WORKERS
+
+    def seat(self) -> "Seat":
+        """Return a place for a new worker's count; the parent takes it back with ``vacate``."""
+        if self._free:
+            return Seat(self._cells, self._free.pop())
+        cell = _FIRST + self._cells[_IN_USE]
+        self._cells[cell] = 0
+        self._cells[_IN_USE] += 1
+        return Seat(self._cells, cell)
+
+    def vacate(self, seat: "Seat") -> None:
+        """Forget what a worker that is gone has counted."""
+        self._cells[seat.cell] = 0
+        self._free.append(seat.cell)
+
+
+class Seat:
+    """The board as one worker sees it."""
+
+    def __init__(self, cells: "memoryview[int]", cell: int) -> None:
+        self.cell = cell
+        self._cells = cells
+
+    def has_room(self) -> bool:
+        """Tell whether one more client may be had. Two workers that ask at once may both take the last place."""
+        cells = self._cells
+        return sum(cells[_FIRST : _FIRST + cells[_IN_USE]]) < cells[_CLIENTS]
+
+    def add(self, clients: int) -> None:
+        """Count clients of this worker in, or out."""
+        self._cells[self.cell] += clients
+
+    @property
+    def counts_addresses(self) -> bool:
+        """Whether the parent wants to know who has how many clients."""
+        return self._cells[_CLIENTS_PER_ADDRESS] > 0
+
+    def may_have_failures(self, address: str) -> bool:
+        """Tell whether there may be something to forgive to an address."""
+        return self._cells[_failing_cell(address)] > 0

@@ -1,0 +1,53 @@
+"""The parent's one loop: what waits to be read or written, and what is to be done at a time. It never blocks longer."""
+
+import heapq
+import select
+import socket
+import time
+from collections.abc import Callable
+from itertools import count
+
+Callback = Callable[[], None]
+
+
+class Loop:
+    """Calls back; one callback after another, so that none may wait for anything."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._callbacks: dict[int, Callback] = {}
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._order = count()  # of timers for the same moment
+
+    def when_readable(self, fd: int, callback: Callback) -> None:
+        """Call back whenever something is there to read, the end of the stream included."""
+        self._callbacks[fd] = callback
+        self._poll.register(fd, select.POLLIN)
+
+    def when_writable(self, fd: int, callback: Callback) -> None:
+        """Call back whenever something can be written."""
+        self._callbacks[fd] = callback
+        self._poll.register(fd, select.POLLOUT)
+
+    def forget(self, stream: socket.socket) -> None:
+        """Close a socket, and call back no more about it."""
+        if self._callbacks.pop(stream.fileno(), None) is not None:
+            self._poll.unregister(stream.fileno())
+        stream.close()
+
+    def later(self, seconds: float, callback: Callback) -> None:
+        """Call back once, after so many seconds."""
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), callback))
+
+    def turn(self) -> None:
+        """Wait for something to do, and do it."""
+        for fd, _ in self._poll.poll(self._patience()):
+            # One called back before may have had it forgotten.
+            if callback := self._callbacks.get(fd):
+                callback()
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2]()
+
+    def _patience(self) -> float | None:
+        """Return for how long to wait, in milliseconds."""
+        return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1 if self._timers else None

@@ -1,0 +1,278 @@
+"""A worker: a forked process that serves clients on sockets which the parent has bound.
+
+What it is to do comes from the parent, over a socket pair, as lines of JSON; so do its answers go back. It is asked for
+its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). Where
+the parent is gone it stops, so that another may be started on the same addresses.
+
+Nothing of the parent's but the listening sockets stays open here, and ``os._exit`` ends it: what the parent wants to
+be done at its own end, such as removing its pidfile, is not done by a child.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, NoReturn
+
+from imapproxy.config import Config, HostPort
+from imapproxy.errors import ConfigError
+from imapproxy.logs import LOGGER, record
+from imapproxy.net import privileges
+from imapproxy.net.board import Seat
+from imapproxy.net.contexts import TlsContexts
+from imapproxy.net.ledger import Ledger, ledger_pair
+from imapproxy.net.privileges import Owner
+from imapproxy.net.registry import Registry
+from imapproxy.net.server import STACK_SIZE, Listener, SessionThreads
+from imapproxy.net.service import service_of
+from imapproxy.net.signals import leave_to_parent
+
+# Submissions that run when the program is told to stop have so long to finish, in seconds.
+STOP_PATIENCE = 30
+
+# Clients beyond the limit that are told so by a session, in TLS where they expect that; more are by the listener.
+TURNED_AWAY_AT_ONCE = 8
+
+# A report has some hundred octets a session; a line that is longer comes from no worker of ours.
+LONGEST_LINE = 1 << 28
+_READ_SIZE = 1 << 16
+
+Order = Literal["report", "retire", "stop"]
+
+
+class Place(NamedTuple):
+    """An address as configured; where the kernel chooses the port, with TLS it is another place than without."""
+
+    address: HostPort
+    has_own_port: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where clients connect: with or without TLS from the start, and the socket."""
+
+    place: Place
+    is_tls: bool
+    stream: socket.socket
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """What workers of one configuration serve with; ``max_clients`` is what one worker's descriptors allow."""
+
+    config: Config
+    host: str
+    contexts: TlsContexts
+    owner: Owner | None
+    max_clients: int
+    doors: tuple[Door, ...]
+
+
+# The parent's view ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker as the parent knows it; both sockets never block. A retiring one ``accepts`` until it has said so."""
+
+    pid: int
+    control: socket.socket
+    ledger: socket.socket
+    seat: Seat
+    assignment: Assignment
+    began: float
+    state: Literal["starting", "serving", "retiring"] = "starting"
+    accepts: bool = True
+    _heard: bytearray = field(default_factory=bytearray)
+
+    def tell(self, order: Order, value: object = None) -> None:
+        """Give an order; one who does not even read that will be ended otherwise."""
+        with contextlib.suppress(OSError):
+            self.control.send(json.dumps({order: value}).encode("ascii") + b"\n")
+
+    def hear(self) -> Iterator[dict[str, Any]]:
+        """Yield what it has said since; raise EOFError where it is gone."""
+        try:
+            octets = self.control.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets or len(self._heard) > LONGEST_LINE:
+            raise EOFError
+        self._heard += octets
+        if b"\n" in octets:
+            *lines, rest = bytes(self._heard).split(b"\n")
+            self._heard = bytearray(rest)
+            yield from map(json.loads, lines)
+
+
+def fork_worker(assignment: Assignment, seat: Seat, close_parents: Callable[[], None]) -> Worker:
+    """Start a worker, which counts at ``seat``; ``close_parents`` closes in the child what is the parent's alone."""
+    control, orders = socket.socketpair()
+    ledger, questions = ledger_pair()
+    control.setblocking(False)
+
+    def body() -> int:
+        close_parents()
+        control.close()
+        ledger.close()
+        return work(assignment, orders, Ledger(questions, seat))
+
+    try:
+        pid = fork(body)
+    except OSError:
+        control.close()
+        ledger.close()
+        raise
+    finally:
+        orders.close()
+        questions.close()
+    return Worker(pid, control, ledger, seat, assignment, time.monotonic())
+
+
+def fork(body: Callable[[], int]) -> int:
+    """Have ``body`` done in a child, whose exit status it returns; return the child's number."""
+    # A signal that came in between would be taken for the parent's.
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if not pid:
+            leave_to_parent()
+            gc.freeze()  # else each collection would write to all that there is, and so have it in memory twice
+            signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+            _end_with(body)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+    return pid
+
+
+def _end_with(body: Callable[[], int]) -> NoReturn:
+    status = 1
+    try:
+        status = body()
+    except BaseException:
+        LOGGER.exception(record("worker-failed"))
+    finally:
+        logging.shutdown()
+        os._exit(status)
+
+
+# The worker's own -----------------------------------------------------------------------------------------------------
+
+
+def work(assignment: Assignment, orders: socket.socket, ledger: Ledger) -> int:
+    """Serve as the parent says; return the exit status."""
+    try:
+        work_place = _WorkPlace(assignment, orders, ledger)
+    except (ConfigError, OSError) as failure:
+        _say(orders, failed=str(failure))
+        return 1
+    work_place.open()
+    work_place.obey()
+    work_place.leave()
+    return 0
+
+
+def _say(orders: socket.socket, **said: object) -> None:
+    with contextlib.suppress(OSError):
+        orders.sendall(json.dumps(said).encode("ascii") + b"\n")
+
+
+class _WorkPlace:
+    """The threads of a worker: the main one obeys, one a listener accepts, one a session serves."""
+
+    def __init__(self, assignment: Assignment, orders: socket.socket, ledger: Ledger) -> None:
+        if assignment.owner:
+            privileges.drop(assignment.owner)
+        threading.stack_size(STACK_SIZE)
+        self._assignment = assignment
+        self._orders = orders
+        self._registry = Registry()
+        self._threads = SessionThreads(assignment.max_clients + TURNED_AWAY_AT_ONCE)
+        self._stop_reader, self._stop_writer = os.pipe()
+        self._ended_reader, self._ended_writer = os.pipe()
+        service = service_of(
+            assignment.config,
+            assignment.host,
+            self._stop_reader,
+            ledger,
+            self._registry,
+            assignment.contexts,
+        )
+        self._listeners = [Listener(door.stream, door.is_tls, service, self._threads) for door in assignment.doors]
+
+    def open(self) -> None:
+        """Begin to serve."""
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._order_stop())
+        for listener in self._listeners:
+            threading.Thread(target=listener.serve_forever, daemon=True).start()
+        _say(self._orders, ready=True)
+
+    def obey(self) -> None:
+        """Do what the parent says, until it is time to end."""
+        poll = select.poll()
+        for fd in (self._orders.fileno(), self._ended_reader):
+            poll.register(fd, select.POLLIN)
+        heard = b""
+        while True:
+            ready = dict(poll.poll())
+            if self._ended_reader in ready:
+                return
+            octets = self._orders.recv(_READ_SIZE)
+            *lines, heard = (heard + octets).split(b"\n")
+            # Without the parent nobody says "stop" any more.
+            for order in map(json.loads, lines) if octets else ({"stop": None},):
+                if "stop" in order:
+                    self._stop()
+                    return
+                self._obey(order)
+
+    def leave(self) -> None:
+        """Leave behind what would be gone from the program's figures, else."""
+        _say(self._orders, ended=self._registry.report()["totals"])
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if "report" in order:
+            _say(self._orders, report=self._registry.report(), number=order["report"])
+        elif "retire" in order:
+            self._retire(order["retire"])
+
+    def _retire(self, gone: Sequence[int]) -> None:
+        """Accept nobody, but those who wait at the doors ``gone``, which no other worker opens any more."""
+        self._close_doors(gone)
+        _say(self._orders, retired=True)
+        threading.Thread(target=self._await_end, daemon=True).start()
+
+    def _await_end(self) -> None:
+        self._threads.wait_until_idle(None)
+        os.write(self._ended_writer, b"\n")
+
+    def _order_stop(self) -> None:
+        """Take SIGTERM, which concerns this worker alone, for an order of the parent's to stop."""
+        self._orders.shutdown(socket.SHUT_RD)
+
+    def _stop(self) -> None:
+        # Before the listeners, each of which takes a while; never read, so that every session's poll() sees it.
+        os.write(self._stop_writer, b"\n")
+        self._close_doors(range(len(self._listeners)))
+        if not self._threads.wait_until_idle(STOP_PATIENCE):
+            LOGGER.warning(record("sessions-cut-off", patience=STOP_PATIENCE))
+
+    def _close_doors(self, emptied: Sequence[int]) -> None:
+        """Stop accepting; from the doors ``emptied`` not before all who wait there are in."""
+        for listener in self._listeners:
+            listener.shutdown()
+        for index, listener in enumerate(self._listeners):
+            if index in emptied:
+                listener.accept_queued()
+            listener.server_close()
+        self._listeners = []

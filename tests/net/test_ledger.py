@@ -1,0 +1,284 @@
+"""What is counted for all workers together: the parent's book, and the workers' questions."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from imapproxy.net import ledger as ledger_module
+from imapproxy.net.board import Seat
+from imapproxy.net.ledger import (
+    FAILURES_KEPT_FOR,
+    FREE_FAILURES,
+    HOUR,
+    LONGEST_DELAY,
+    LONGEST_NAME,
+    TOO_MANY,
+    TOO_MANY_OF_ADDRESS,
+    Book,
+    Ledger,
+    Limits,
+    answer,
+    counted_as,
+    ledger_pair,
+)
+
+ONE, OTHER = "192.0.2.1", "192.0.2.2"
+UNLIMITED = Limits(1000, 0, 0)
+
+
+# The book: clients.
+
+
+def test_clients_are_admitted_up_to_the_limit_of_all_workers_together() -> None:
+    book = Book(Limits(2, 0, 0))
+    assert [book.admit(1, ONE), book.admit(2, OTHER), book.admit(1, OTHER)] == ["", "", TOO_MANY]
+    book.leave(2, OTHER)
+    assert book.admit(1, OTHER) == ""
+
+
+def test_clients_are_admitted_up_to_the_limit_of_their_address() -> None:
+    book = Book(Limits(10, 2, 0))
+    assert [book.admit(worker, ONE) for worker in (1, 2, 3)] == ["", "", TOO_MANY_OF_ADDRESS]
+    assert book.admit(3, OTHER) == ""
+    book.leave(2, ONE)
+    assert book.admit(3, ONE) == ""
+
+
+def test_the_clients_of_a_worker_that_died_count_no_more() -> None:
+    book = Book(Limits(2, 2, 0))
+    assert [book.admit(1, ONE), book.admit(1, ONE)] == ["", ""]
+    book.forget(1)
+    book.forget(1)
+    assert [book.admit(2, ONE), book.admit(2, ONE), book.admit(2, ONE)] == ["", "", TOO_MANY]
+
+
+def test_who_was_not_let_in_cannot_leave() -> None:
+    book = Book(Limits(1, 1, 0))
+    book.leave(1, ONE)
+    assert book.admit(1, ONE) == ""
+    book.leave(2, ONE)
+    book.leave(1, OTHER)
+    assert book.admit(1, OTHER) == TOO_MANY
+
+
+def test_other_limits_count_those_who_are_there() -> None:
+    book = Book(Limits(10, 0, 0))
+    assert [book.admit(1, ONE), book.admit(1, ONE)] == ["", ""]
+    book.allow(Limits(10, 2, 0))
+    assert book.admit(1, ONE) == TOO_MANY_OF_ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("ip", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::"),
+        ("no:address", "no:address"),
+    ],
+)
+def test_an_ipv6_client_is_counted_by_its_network(ip: str, counted: str) -> None:
+    assert counted_as(ip) == counted
+
+
+# The book: submissions.
+
+
+def test_a_user_may_submit_so_often_within_any_hour() -> None:
+    book = Book(Limits(1, 0, 2))
+    assert [book.may_submit("fred", now) for now in (0.0, 100.0, 200.0, HOUR - 1)] == [True, True, False, False]
+    assert book.may_submit("ann", 200.0)
+    assert [book.may_submit("fred", HOUR + now) for now in (0.0, 1.0, 100.0)] == [True, False, True]
+
+
+def test_without_a_limit_submissions_are_not_counted() -> None:
+    book = Book(UNLIMITED)
+    assert all(book.may_submit("fred", 0.0) for _ in range(1000))
+    book.allow(Limits(1, 0, 1))
+    assert [book.may_submit("fred", 0.0) for _ in range(2)] == [True, False]
+
+
+def test_the_user_longest_not_seen_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_NAMES", 2)
+    book = Book(Limits(1, 0, 1))
+    assert [book.may_submit(user, 0.0) for user in ("ann", "bob", "ann", "cid")] == [True, True, False, True]
+    assert [book.may_submit(user, 1.0) for user in ("ann", "bob")] == [False, True]
+
+
+# The book: failed logins.
+
+
+def test_each_further_failure_costs_twice_as_much_up_to_a_bound() -> None:
+    book = Book(UNLIMITED)
+    waits = [book.login_failed(ONE, 0.0) for _ in range(FREE_FAILURES + 7)]
+    assert waits == [0.0] * FREE_FAILURES + [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_DELAY, LONGEST_DELAY]
+    assert book.login_failed(OTHER, 0.0) == 0.0
+    for _ in range(2000):
+        assert book.login_failed(ONE, 1.0) == LONGEST_DELAY
+
+
+def test_a_success_forgives_one_failure() -> None:
+    book = Book(UNLIMITED)
+    for _ in range(FREE_FAILURES + 1):
+        book.login_failed(ONE, 0.0)
+    book.login_succeeded(ONE)
+    assert book.login_failed(ONE, 0.0) == 1.0
+    for _ in range(100):
+        book.login_succeeded(ONE)
+    assert book.login_failed(ONE, 0.0) == 0.0
+
+
+def test_failures_are_forgotten_when_there_are_no_more_for_some_time() -> None:
+    book = Book(UNLIMITED)
+    seat = book.board.seat()
+    for _ in range(5):
+        book.login_failed(ONE, 0.0)
+    assert book.login_failed(ONE, FAILURES_KEPT_FOR) > 0
+    assert seat.may_have_failures(ONE)
+    assert book.login_failed(OTHER, 2 * FAILURES_KEPT_FOR + 1) == 0.0
+    assert not seat.may_have_failures(ONE)
+    assert book.login_failed(ONE, 2 * FAILURES_KEPT_FOR + 1) == 0.0
+
+
+def test_the_address_longest_without_a_failure_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_NAMES", 2)
+    book = Book(UNLIMITED)
+    for ip in (ONE, OTHER, ONE, ONE, "192.0.2.3"):
+        book.login_failed(ip, 0.0)
+    assert book.login_failed(ONE, 0.0) > 0
+    assert book.login_failed(OTHER, 0.0) == 0.0
+
+
+# The way between them.
+
+
+@contextmanager
+def asking(book: Book, seat: Seat | None = None, worker: int = 1) -> Iterator[Ledger]:
+    """Have a worker's ledger that a parent answers."""
+    parent, channel = ledger_pair()
+    parent.setblocking(True)
+
+    def serve() -> None:
+        while answer(book, worker, parent, 0.0):
+            pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    with parent, channel:
+        thread.start()
+        yield Ledger(channel, seat)
+        channel.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_ledger_asks_and_tells_the_parent() -> None:
+    book = Book(Limits(2, 1, 1))
+    with asking(book) as ledger:
+        assert [ledger.admit(ONE), ledger.admit(ONE), ledger.admit(OTHER), ledger.admit("192.0.2.3")] == [
+            *("", TOO_MANY_OF_ADDRESS, "", TOO_MANY)
+        ]
+        ledger.leave(ONE)
+        assert ledger.admit(ONE) == ""
+        assert [ledger.may_submit("fréd"), ledger.may_submit("fréd"), ledger.may_submit("ann")] == [True, False, True]
+        assert [ledger.login_failed(ONE) for _ in range(3)] == [0.0, 0.0, 1.0]
+        ledger.login_succeeded(ONE)
+        assert ledger.login_failed(ONE) == 1.0
+
+
+def test_at_the_board_nothing_is_asked_about_who_may_come() -> None:
+    book = Book(Limits(1, 0, 0))
+    parent, channel = ledger_pair()
+    with parent, channel:
+        first, second = (Ledger(channel, book.board.seat()) for _ in range(2))
+        assert [first.admit(ONE), second.admit(ONE)] == ["", TOO_MANY]
+        first.leave(ONE)
+        assert second.admit(ONE) == ""
+        second.login_succeeded(ONE)
+        with pytest.raises(BlockingIOError):
+            parent.recv(1)
+
+
+def test_with_a_limit_for_addresses_the_parent_is_asked_too() -> None:
+    book = Book(Limits(2, 1, 0))
+    with asking(book, book.board.seat()) as ledger:
+        assert [ledger.admit(ONE), ledger.admit(ONE), ledger.admit(OTHER), ledger.admit("192.0.2.3")] == [
+            *("", TOO_MANY_OF_ADDRESS, "", TOO_MANY)
+        ]
+        ledger.leave(ONE)
+        assert ledger.admit(ONE) == ""
+
+
+def test_who_came_before_there_was_a_limit_for_addresses_may_leave_after() -> None:
+    book = Book(Limits(10, 0, 0))
+    with asking(book, book.board.seat()) as ledger:
+        assert ledger.admit(ONE) == ""
+        book.allow(Limits(10, 1, 0))
+        assert [ledger.admit(ONE), ledger.admit(ONE)] == ["", TOO_MANY_OF_ADDRESS]
+        ledger.leave(ONE)
+        ledger.leave(ONE)
+        assert ledger.admit(ONE) == ""
+
+
+def test_a_success_is_told_where_there_is_something_to_forgive() -> None:
+    book = Book(UNLIMITED)
+    with asking(book, book.board.seat()) as ledger:
+        assert [ledger.login_failed(ONE) for _ in range(3)] == [0.0, 0.0, 1.0]
+        ledger.login_succeeded(ONE)
+        assert ledger.login_failed(ONE) == 1.0
+
+
+def test_many_threads_get_their_own_answers() -> None:
+    book = Book(Limits(1000, 0, 1))
+    results: dict[int, list[bool]] = {}
+    with asking(book) as ledger:
+
+        def ask(number: int) -> None:
+            results[number] = [ledger.may_submit(f"user{number}") for _ in range(50)]
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(result == [True] + [False] * 49 for result in results.values())
+    assert len(results) == 8
+
+
+def test_without_a_parent_all_is_allowed() -> None:
+    parent, channel = ledger_pair()
+    parent.close()
+    with channel:
+        ledger = Ledger(channel)
+        assert ledger.admit(ONE) == ""
+        ledger.leave(ONE)
+        assert ledger.may_submit("fred")
+        assert ledger.login_failed(ONE) == 0.0
+        ledger.login_succeeded(ONE)
+
+
+def test_the_parent_notices_that_a_worker_is_gone() -> None:
+    parent, channel = ledger_pair()
+    with parent:
+        assert answer(Book(UNLIMITED), 1, parent, 0.0)
+        channel.close()
+        assert not answer(Book(UNLIMITED), 1, parent, 0.0)
+    assert not answer(Book(UNLIMITED), 1, parent, 0.0)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 100_000, "\udcff\udcfe", "a\nb\0c"])
+def test_any_name_can_be_counted_under(name: str) -> None:
+    book = Book(Limits(10, 0, 1))
+    with asking(book) as ledger:
+        assert [ledger.may_submit(name), ledger.may_submit(name[:LONGEST_NAME])] == [True, False]
+        assert ledger.admit(name) == ""
+
+
+def test_a_message_that_is_none_is_ignored() -> None:
+    parent, channel = ledger_pair()
+    with parent, channel:
+        channel.send(b"?")
+        assert answer(Book(UNLIMITED), 1, parent, 0.0)

@@ -1,0 +1,131 @@
+"""What one configuration needs, and what a reload takes over."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from imapproxy.config import Config, parse_command_line
+from imapproxy.errors import ConfigError
+from imapproxy.net.control import ControlSocket
+from imapproxy.net.loop import Loop
+from imapproxy.net.privileges import Owner
+from imapproxy.net.setup import Setup, prepare, release
+from tests.functional.certificates import Certificates, make_certificates
+from tests.functional.process import free_ports
+from tests.net.peers import listening, port_of
+
+
+def configuration(*flags: str) -> Config:
+    return parse_command_line(["--mail-domain=example.com", *flags]).config
+
+
+def control_socket(path: str, owner: Owner | None) -> ControlSocket:
+    return ControlSocket(path, owner, Loop(), list, {})
+
+
+def prepared(*flags: str, current: Setup | None = None) -> Setup:
+    return prepare(configuration(*flags), 7, current, control_socket)
+
+
+@contextmanager
+def held(setup: Setup, kept: Setup | None = None) -> Iterator[Setup]:
+    try:
+        yield setup
+    finally:
+        release(setup, kept)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def ports() -> list[str]:
+    return [f"127.0.0.1:{port}" for port in free_ports(3)]
+
+
+def test_all_addresses_are_bound(ports: list[str], tmp_path: Path) -> None:
+    control = tmp_path / "control"
+    flags = (f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={control}")
+    with held(prepared(*flags)) as setup:
+        assert [(str(door.place.address), door.is_tls) for door in setup.assignment.doors] == [(ports[0], False)]
+        assert setup.assignment.max_clients == 7
+        assert setup.assignment.owner is None
+        assert setup.status_listener
+        assert port_of(setup.status_listener) == int(ports[2].rpartition(":")[2])
+        assert control.exists()
+        assert len(setup.streams()) == 3
+    assert not control.exists()
+
+
+def test_without_status_there_is_no_more_than_the_addresses(ports: list[str]) -> None:
+    with held(prepared(f"--listen={ports[0]}", f"--listen={ports[1]}")) as setup:
+        assert (setup.control, setup.status_listener) == (None, None)
+        assert setup.streams() == list(setup.sockets().values())
+
+
+def test_a_reload_keeps_the_sockets_it_still_wants(ports: list[str], tmp_path: Path) -> None:
+    status = (f"--status-listen={ports[2]}", f"--control-socket={tmp_path / 'control'}")
+    first = prepared(f"--listen={ports[0]}", *status)
+    with held(prepared(f"--listen={ports[0]}", f"--listen={ports[1]}", *status, current=first)) as second:
+        before, after = first.sockets(), second.sockets()
+        assert [str(place.address) for place in after.keys() - before.keys()] == [ports[1]]
+        assert all(after[address] is stream for address, stream in before.items())
+        assert second.control is first.control
+        assert second.status_listener is first.status_listener
+        release(first, kept=second)
+        assert all(stream.fileno() >= 0 for stream in second.streams())
+
+
+def test_what_a_reload_does_not_want_is_released(ports: list[str], tmp_path: Path) -> None:
+    old, new = (tmp_path / name for name in ("old", "new"))
+    first = prepared(f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={old}")
+    with held(prepared(f"--listen={ports[1]}", f"--control-socket={new}", current=first)):
+        release(first)
+        assert [stream.fileno() for stream in first.sockets().values()] == [-1]
+        assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_port_that_the_kernel_chose_stays_through_a_reload() -> None:
+    first = prepared("--listen=127.0.0.1:0")
+    with held(prepared("--listen=127.0.0.1:0", current=first)) as second:
+        assert second.sockets() == first.sockets()
+
+
+def test_the_kernel_chooses_another_port_for_tls(certificates: Certificates) -> None:
+    tls = (f"--tls-cert={certificates.both}", "--listen-tls=127.0.0.1:0")
+    with held(prepared("--listen=127.0.0.1:0", *tls)) as setup:
+        assert [door.is_tls for door in setup.assignment.doors] == [False, True]
+        assert len({port_of(door.stream) for door in setup.assignment.doors}) == 2
+
+
+def test_an_address_may_become_one_for_tls(ports: list[str], certificates: Certificates) -> None:
+    first = prepared(f"--listen={ports[0]}")
+    flags = ("--listen=", f"--listen-tls={ports[0]}", f"--tls-cert={certificates.both}")
+    with held(prepared(*flags, current=first)) as second:
+        assert second.sockets() == first.sockets()
+        assert [door.is_tls for door in second.assignment.doors] == [True]
+
+
+@pytest.mark.parametrize("what", ["listen", "status-listen", "control-socket", "tls-cert"])
+def test_where_something_is_not_to_be_had_nothing_is_left_open(ports: list[str], tmp_path: Path, what: str) -> None:
+    first = prepared(f"--listen={ports[0]}")
+    certificate = tmp_path / "cert"
+    certificate.touch()
+    with held(first), listening() as other:
+        flags = {
+            "listen": ["--listen", f"127.0.0.1:{port_of(other)}"],
+            "status-listen": ["--status-listen", f"127.0.0.1:{port_of(other)}", "--control-socket", f"{tmp_path}/c"],
+            "control-socket": ["--control-socket", f"{tmp_path}"],
+            "tls-cert": ["--tls-cert", str(certificate), "--listen-tls", ports[2]],
+        }
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(ConfigError, match="cert" if what == "tls-cert" else what):
+            prepared(f"--listen={ports[0]}", f"--listen={ports[1]}", *flags[what], current=first)
+        assert os.listdir("/proc/self/fd") == before
+        assert all(isinstance(stream, socket.socket) and stream.fileno() >= 0 for stream in first.streams())

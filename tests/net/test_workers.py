@@ -1,0 +1,242 @@
+"""A worker: what its parent orders, and how it ends."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from imapproxy.config import HostPort, parse_command_line
+from imapproxy.net import privileges
+from imapproxy.net import workers as workers_module
+from imapproxy.net.board import Board
+from imapproxy.net.contexts import TlsContexts
+from imapproxy.net.ledger import Book, Limits
+from imapproxy.net.privileges import Owner
+from imapproxy.net.server import bind
+from imapproxy.net.workers import Assignment, Door, Place, Worker, fork, fork_worker
+from tests.net.peers import PATIENCE, Peer, accepted_by, listening, port_of
+
+STOPPED = b"* BYE The server is shutting down\r\n"
+
+
+class Site:
+    """A worker, the IMAP server behind it, and the parent's part, which the test plays."""
+
+    def __init__(self, owner: Owner | None = None, max_clients: int = 10) -> None:
+        self._imap_context = listening()
+        self.imap = self._imap_context.__enter__()
+        flags = ["--mail-domain=example.com", f"--imap-server=127.0.0.1:{port_of(self.imap)}"]
+        self.door = Door(Place(HostPort("127.0.0.1", 0)), False, bind(HostPort("127.0.0.1", 0), "listen"))
+        self.book = Book(Limits(10, 0, 0))
+        assignment = Assignment(
+            parse_command_line(flags).config,
+            "proxy.example",
+            TlsContexts(None, None, None),
+            owner,
+            max_clients,
+            (self.door,),
+        )
+        self.worker = fork_worker(assignment, self.book.board.seat(), lambda: None)
+        self.worker.control.setblocking(True)
+        self.worker.control.settimeout(PATIENCE)
+        self._heard: list[dict[str, Any]] = []
+
+    def hear(self) -> dict[str, Any]:
+        while not self._heard:
+            self._heard.extend(self.worker.hear())
+        return self._heard.pop(0)
+
+    def connect(self) -> Peer:
+        return Peer(socket.create_connection(self.door.stream.getsockname()[:2], timeout=PATIENCE))
+
+    def exit_code(self) -> int:
+        deadline = monotonic() + PATIENCE
+        while True:
+            pid, status = os.waitpid(self.worker.pid, os.WNOHANG)
+            if pid:
+                self.worker.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            assert monotonic() < deadline, "it hangs"
+
+    def close(self) -> None:
+        if self.worker.pid:
+            os.kill(self.worker.pid, signal.SIGKILL)
+            os.waitpid(self.worker.pid, 0)
+        for stream in (self.door.stream, self.worker.control, self.worker.ledger):
+            stream.close()
+        self._imap_context.__exit__(None, None, None)
+
+
+@contextmanager
+def at_work(owner: Owner | None = None) -> Iterator[Site]:
+    site = Site(owner)
+    try:
+        yield site
+    finally:
+        site.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with at_work() as site:
+        assert site.hear() == {"ready": True}
+        yield site
+
+
+@contextmanager
+def session(site: Site) -> Iterator[tuple[Peer, Peer]]:
+    with site.connect() as client, accepted_by(site.imap) as server:
+        server.say(b"* OK ready\r\n")
+        client.expect(b"* OK ready\r\n")
+        yield client, server
+
+
+def test_it_reports_what_it_does(site: Site) -> None:
+    site.worker.tell("report", 1)
+    assert site.hear() == {
+        "report": {"sessions": [], "totals": pytest.approx(dict.fromkeys(totals_of(site), 0))},
+        "number": 1,
+    }
+    with session(site):
+        site.worker.tell("report", 2)
+        told = site.hear()
+        assert (told["number"], len(told["report"]["sessions"])) == (2, 1)
+
+
+def totals_of(site: Site) -> list[str]:
+    site.worker.tell("report", 0)
+    return list(site.hear()["report"]["totals"])
+
+
+def test_it_retires_when_the_last_session_ends(site: Site) -> None:
+    with session(site) as (client, server):
+        site.worker.tell("retire", [])
+        assert site.hear() == {"retired": True}
+        server.say(b"* 1 EXISTS\r\n")
+        client.expect(b"* 1 EXISTS\r\n")
+        site.worker.tell("report", 3)
+        assert site.hear()["number"] == 3
+        with site.connect() as other:  # it waits for another worker
+            assert not other.is_spoken_to()
+    assert site.hear()["ended"]["sessions"] == 1
+    assert site.exit_code() == 0
+
+
+def test_it_retires_at_once_without_sessions(site: Site) -> None:
+    site.worker.tell("retire", [0])
+    assert site.hear() == {"retired": True}
+    assert site.exit_code() == 0
+    assert site.hear()["ended"]["sessions"] == 0
+    with pytest.raises(EOFError):
+        site.hear()
+
+
+def test_who_waits_at_a_door_that_nobody_opens_any_more_is_let_in(site: Site) -> None:
+    os.kill(site.worker.pid, signal.SIGSTOP)
+    with site.connect() as client:
+        site.worker.tell("retire", [0])
+        os.kill(site.worker.pid, signal.SIGCONT)
+        with accepted_by(site.imap) as server:
+            server.say(b"* BYE hello\r\n")
+            assert client.hear_line() == b"* BYE hello\r\n"
+        client.hear_rest()
+    assert site.exit_code() == 0
+
+
+@pytest.mark.parametrize("how", ["told", "SIGTERM", "no parent", "told while retiring"])
+def test_it_stops_in_order(site: Site, how: str) -> None:
+    with session(site) as (client, server):
+        match how:
+            case "told while retiring":
+                site.worker.tell("retire", [])
+                assert site.hear() == {"retired": True}
+                site.worker.tell("stop")
+            case "told":
+                site.worker.tell("stop")
+            case "SIGTERM":
+                os.kill(site.worker.pid, signal.SIGTERM)
+            case _:
+                site.worker.control.close()
+        assert client.hear_rest() == STOPPED
+        assert server.hear_rest() == b""
+    assert site.exit_code() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_for_the_parent_is_left_to_it(site: Site, number: signal.Signals) -> None:
+    os.kill(site.worker.pid, number)
+    with session(site):
+        pass
+
+
+def test_sessions_that_take_too_long_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "STOP_PATIENCE", 0.1)
+    with at_work() as site:
+        assert site.hear() == {"ready": True}
+        with session(site) as (client, server):
+            client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            server.say_what_is_taken(b"* 1 EXISTS\r\n" * 2_000_000)  # its last words are not read
+            site.worker.tell("stop")
+            assert site.exit_code() == 0
+
+
+def test_its_clients_count_at_its_seat(site: Site) -> None:
+    board = site.book.board
+    with session(site):
+        board.announce(1, 0)
+        assert not site.worker.seat.has_room()
+    board.announce(1, 0)
+    deadline = monotonic() + PATIENCE
+    while not site.worker.seat.has_room():
+        assert monotonic() < deadline
+
+
+def test_what_keeps_it_from_starting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop(owner: Owner) -> None:
+        raise PermissionError(1, f"cannot become {owner.user}")
+
+    monkeypatch.setattr(privileges, "drop", drop)
+    with at_work(Owner("nobody", 1, 1)) as site:
+        assert site.hear() == {"failed": "[Errno 1] cannot become nobody"}
+        assert site.exit_code() == 1
+
+
+# Its parent's side.
+
+
+def test_half_a_line_waits_for_the_rest() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        worker = Worker(1, near, near, Board().seat(), None, 0.0)  # type: ignore[arg-type]
+        assert list(worker.hear()) == []
+        far.sendall(b'{"a": ')
+        assert list(worker.hear()) == []
+        far.sendall(b'1}\n{"b": 2}\n{')
+        assert list(worker.hear()) == [{"a": 1}, {"b": 2}]
+        far.close()
+        with pytest.raises(EOFError):
+            list(worker.hear())
+        worker.tell("stop")  # to nobody
+
+
+def test_a_child_ends_with_its_bodys_status() -> None:
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(lambda: 3), 0)[1]) == 3
+
+
+def test_a_child_never_returns_whatever_goes_wrong(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise RuntimeError("broken")
+
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(fail), 0)[1]) == 1
+
+
+def test_signals_reach_the_parent_again_afterwards() -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    os.waitpid(fork(lambda: 0), 0)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
