@@ -117,7 +117,8 @@ class Dialogue:
         if not self._greeted:
             self._read_greeting(line)
         if line.startswith(b"*"):
-            line = self._offer.rewrite(line)
+            is_usual = self._intake.authenticated or not self._intake.awaits_login
+            line = self._offer.rewrite(line) if is_usual else self._offer.rewrite_during_login(line)
             if line[2:5].upper() == b"BYE":
                 self.upstream_said_bye = True
         elif line.startswith(b"+"):

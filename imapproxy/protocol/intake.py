@@ -119,6 +119,11 @@ class Intake:
             return command.name[:MAX_DOING].decode("ascii").lower()
         return "idle" if self.authenticated else "login"
 
+    @property
+    def awaits_login(self) -> bool:
+        """Whether the next command that the server completes is a login."""
+        return bool(self.outstanding) and self.outstanding[0].login is not None
+
     def receive(self, octets: Octets, end: int) -> None:
         """Take ``octets[:end]`` from the client."""
         self.commands.receive(octets, end)

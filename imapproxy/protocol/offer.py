@@ -15,7 +15,16 @@ LITERAL_MINUS_LIMIT = 4096
 class Offer:
     """The client's state as far as offers go, and the capability list that it saw last."""
 
-    __slots__ = ("_announced", "_is_authenticated", "_is_secure", "_listed", "_may_offer", "_terms", "is_compressed")
+    __slots__ = (
+        "_announced",
+        "_announced_after_login",
+        "_is_authenticated",
+        "_is_secure",
+        "_listed",
+        "_may_offer",
+        "_terms",
+        "is_compressed",
+    )
 
     def __init__(self, terms: Terms, is_secure: bool) -> None:
         """``is_secure``: the client speaks TLS."""
@@ -73,6 +82,8 @@ class Offer:
             (COMPRESS_DEFLATE, self.has_compress),
         )
         self._announced = self._terms.announced + tuple(capability for capability, holds in ours if holds)
+        may_compress = self._terms.compress and not self.is_compressed
+        self._announced_after_login = self._terms.announced + ((COMPRESS_DEFLATE,) if may_compress else ())
 
     # The server's lists -----------------------------------------------------------------------------------------------
 
@@ -81,7 +92,18 @@ class Offer:
 
         The capability list in it, if there is one, is remembered.
         """
-        found = rewritten(line, self._may_offer, self._announced)
+        return self._rewritten(line, self._announced)
+
+    def rewrite_during_login(self, line: bytes) -> bytes:
+        """Do the same for a line that comes while the server answers a login.
+
+        A list in it is that of the state which the login leads to: Dovecot says it just before its OK to a client that
+        has asked for the capabilities before.
+        """
+        return self._rewritten(line, self._announced_after_login)
+
+    def _rewritten(self, line: bytes, announced: tuple[bytes, ...]) -> bytes:
+        found = rewritten(line, self._may_offer, announced)
         if found is None:
             return line
         line, self._listed = found

@@ -203,6 +203,31 @@ class TestStartTls:
 
 
 class TestCompress:
+    @pytest.mark.parametrize(
+        "login", ["L LOGIN fred secret", "L AUTHENTICATE PLAIN AGZyZWQAc2VjcmV0"], ids=["LOGIN", "AUTHENTICATE"]
+    )
+    def test_is_offered_in_a_list_that_comes_just_before_the_ok_of_the_login(self, login: str) -> None:
+        """As Dovecot has it for a client that has asked before."""
+        play(
+            rf"""
+            S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi
+            P: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT] hi
+            C: a CAPABILITY
+            U: a CAPABILITY
+            C: {login}
+            U: {login}
+            S: * CAPABILITY IMAP4rev1 AUTH=PLAIN
+            P: * CAPABILITY IMAP4rev1 AUTH=PLAIN CAN-SUBMIT
+            S: a OK done
+            P: a OK done
+            S: * CAPABILITY IMAP4rev1 IDLE
+            P: * CAPABILITY IMAP4rev1 IDLE CAN-SUBMIT COMPRESS=DEFLATE
+            S: L OK logged in
+            !: LoggedIn fred
+            P: L OK logged in
+            """
+        )
+
     def test_is_offered_from_the_login_on_until_it_is_done(self) -> None:
         play(
             r"""
