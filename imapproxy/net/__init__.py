@@ -1,1 +1,1 @@
-"""The thin shell: the sole home of sockets, threads, selectors, ``socketserver`` and ``smtplib``."""
+"""The thin shell: the sole home of sockets, TLS, threads, ``socketserver``, ``smtplib`` and ``imaplib``."""
