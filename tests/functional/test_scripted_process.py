@@ -233,9 +233,16 @@ def test_who_waits_to_be_accepted_outlives_every_worker(tmp_path: Path, served: 
     with program(tmp_path, served, smtp) as it:
         (worker,) = it.workers()
         os.kill(worker, signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(worker))
         with connect(it.ports()[0]) as client:
             os.kill(worker, signal.SIGKILL)
             assert client.line() == REWRITTEN_GREETING
+
+
+def all_threads_stand_still(pid: int) -> bool:
+    """Tell whether SIGSTOP has reached every thread, each of which may be the one that accepts (proc_pid_stat(5))."""
+    stats = [path.read_text("ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(") ")[2].startswith("T") for stat in stats)
 
 
 # Reload
