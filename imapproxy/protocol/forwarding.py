@@ -30,32 +30,23 @@ def take_other(intake: Intake, command: Command, literal: Literal | None, line: 
 class Forwarding:
     """A command whose first line has been passed on, and whose literals follow."""
 
-    __slots__ = ("_command", "_remaining")
+    __slots__ = ("_command",)
 
     def __init__(self, command: Outstanding) -> None:
         """Where the command has a login, that reads what passes."""
         self._command = command
-        self._remaining = 0
 
     def expect_literal(self, intake: Intake, literal: Literal) -> None:
         """Take the literal that the line just passed on announces."""
-        self._remaining = literal.size
-        intake.step = self._pass_literal
+
+        def pass_on(octets: memoryview) -> None:
+            intake.output.actions.append(ToUpstream(octets))
+            if self._command.login:
+                self._command.login.add_literal(octets)
+
+        intake.expect_octets(literal.size, pass_on, self._pass_rest)
         if literal.synchronizing:
             intake.await_decision(self._command, Wait.LITERAL)
-
-    def _pass_literal(self, intake: Intake) -> bool:
-        octets = intake.commands.octets(self._remaining)
-        if self._remaining and not octets:
-            return False
-        self._remaining -= len(octets)
-        if octets:
-            intake.output.actions.append(ToUpstream(octets))
-        if self._command.login:
-            self._command.login.add_literal(octets)
-        if not self._remaining:
-            intake.step = self._pass_rest
-        return True
 
     def _pass_rest(self, intake: Intake) -> bool:
         line = intake.clean_line()

@@ -28,13 +28,12 @@ def take_id(intake: Intake, command: Command, literal: Literal | None, line: byt
 class _Identification:
     """An ID that comes in."""
 
-    __slots__ = ("_arguments", "_command", "_line", "_remaining")
+    __slots__ = ("_arguments", "_command", "_line")
 
     def __init__(self, command: Command, line: bytes) -> None:
         self._command = command
         self._line = line
         self._arguments = b""
-        self._remaining = 0
 
     def add_line(self, intake: Intake, line: bytes, literal: Literal | None) -> None:
         self._arguments += line
@@ -46,8 +45,7 @@ class _Identification:
         else:
             if literal.synchronizing:
                 intake.output.say(response.CONTINUE)
-            self._remaining = literal.size
-            intake.step = self._take_literal
+            intake.expect_octets(literal.size, self._add_literal, self._take_rest)
 
     def _refusal(self, intake: Intake, line: bytes, literal: Literal | None) -> str:
         if not is_clean(line):
@@ -58,14 +56,8 @@ class _Identification:
             return NO_LITERAL
         return ""
 
-    def _take_literal(self, intake: Intake) -> bool:
-        octets = intake.commands.octets(self._remaining)
-        self._remaining -= len(octets)
+    def _add_literal(self, octets: memoryview) -> None:
         self._arguments += octets
-        if self._remaining:
-            return bool(octets)
-        intake.step = self._take_rest
-        return True
 
     def _take_rest(self, intake: Intake) -> bool:
         line = intake.commands.line()

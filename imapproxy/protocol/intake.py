@@ -219,6 +219,23 @@ class Intake:
         self.output.actions.append(ToUpstream(line))
         return outstanding
 
+    def expect_octets(self, count: int, take: Callable[[memoryview], None], then: "Step") -> None:
+        """Have ``take`` get the next ``count`` octets, piece by piece as they come, and go on with ``then``."""
+        remaining = count
+
+        def take_some(intake: Intake) -> bool:
+            nonlocal remaining
+            octets = intake.commands.octets(remaining)
+            remaining -= len(octets)
+            if octets:
+                take(octets)
+            if remaining:
+                return bool(octets)
+            intake.step = then
+            return True
+
+        self.step = take_some
+
     def await_decision(self, asking: Outstanding, wait: Wait) -> None:
         """Hold what comes next until the server has said ``+``, or has completed this command instead."""
         self._asking = asking

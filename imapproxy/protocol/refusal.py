@@ -20,13 +20,12 @@ def refuse(intake: Intake, answer: bytes, literal: Literal | None) -> None:
 class _Refusal:
     """An answer that waits until the octets that the client sends unasked have been dropped."""
 
-    __slots__ = ("_answer", "_budget", "_remaining")
+    __slots__ = ("_answer", "_budget")
 
     def __init__(self, answer: bytes, budget: int) -> None:
         """``budget`` is how many octets may be dropped."""
         self._answer = answer
         self._budget = budget
-        self._remaining = 0
 
     def drop(self, intake: Intake, literal: Literal | None) -> None:
         if literal is None or literal.synchronizing:
@@ -36,16 +35,7 @@ class _Refusal:
         self._budget -= literal.size
         if self._budget < 0:
             raise LimitExceeded("Literal too large")
-        self._remaining = literal.size
-        intake.step = self._drop_literal
-
-    def _drop_literal(self, intake: Intake) -> bool:
-        octets = intake.commands.octets(self._remaining)
-        self._remaining -= len(octets)
-        if self._remaining:
-            return bool(octets)
-        intake.step = self._drop_rest
-        return True
+        intake.expect_octets(literal.size, lambda _octets: None, self._drop_rest)
 
     def _drop_rest(self, intake: Intake) -> bool:
         line = intake.commands.line()

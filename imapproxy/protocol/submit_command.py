@@ -19,17 +19,16 @@ def take_submit(intake: Intake, command: Command, literal: Literal | None, _line
 
     def begin(intake: Intake) -> bool:
         try:
-            draft = _accepted(intake, command, literal)
+            _accept(intake, command, literal)
         except (ClientError, SubmissionRefused) as failure:
             refuse(intake, response.not_submitted(command.tag, failure), literal)
-        else:
-            intake.step = draft.take
         return True
 
     intake.await_turn(command, begin)
 
 
-def _accepted(intake: Intake, command: Command, literal: Literal | None) -> "_Draft":
+def _accept(intake: Intake, command: Command, literal: Literal | None) -> None:
+    """Have the draft come in, or raise what the command is refused with."""
     if not intake.authenticated:
         raise ClientError("Log in first")
     if literal is None or not is_sole_literal(command.arguments):
@@ -40,30 +39,20 @@ def _accepted(intake: Intake, command: Command, literal: Literal | None) -> "_Dr
         raise SubmissionRefused("5.3.4 message too large")
     if literal.synchronizing:
         intake.output.say(response.CONTINUE_DRAFT)
-    return _Draft(command, literal.size, intake.credentials)
+    draft = _Draft(command, intake.credentials)
+    intake.expect_octets(literal.size, lambda octets: intake.output.actions.append(DraftOctets(octets)), draft.take_end)
 
 
 class _Draft:
-    """A draft that comes in."""
+    """A draft that has come in, but for its command's end."""
 
-    __slots__ = ("_command", "_remaining", "_user")
+    __slots__ = ("_command", "_user")
 
-    def __init__(self, command: Command, size: int, user: Credentials) -> None:
+    def __init__(self, command: Command, user: Credentials) -> None:
         self._command = command
-        self._remaining = size
         self._user = user
 
-    def take(self, intake: Intake) -> bool:
-        octets = intake.commands.octets(self._remaining)
-        self._remaining -= len(octets)
-        if octets:
-            intake.output.actions.append(DraftOctets(octets))
-        if self._remaining:
-            return bool(octets)
-        intake.step = self._take_end
-        return True
-
-    def _take_end(self, intake: Intake) -> bool:
+    def take_end(self, intake: Intake) -> bool:
         line = intake.commands.line()
         if line is None:
             return False
