@@ -88,7 +88,7 @@ def _sent_failure(message: Message, sent: Rendering, mailbox: str, mailboxes: Ma
     try:
         mailboxes.append(mailbox, message.sent_copy(sent))
     except SubmissionRefused as failure:
-        return str(failure).rstrip(",")
+        return failure.text
     except Unfit:
         return "4.4.2 what is included has changed meanwhile"
     except Exception as failure:  # a client that is not told that the message was sent would send it again

@@ -9,12 +9,12 @@ depends  From and Sender, on the site's policy; in a message that was resent, Re
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import format_datetime, parsedate_to_datetime
-from ipaddress import ip_address
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import AddressError, Mailbox, parse_address_list
 from imapproxy.message.envelope import User, first_resent_block
 from imapproxy.message.fields import Field, named
+from imapproxy.message.host import bare_address
 from imapproxy.message.site import Site, Stamp, Submitter
 from imapproxy.message.tokens import without_comments
 
@@ -52,10 +52,8 @@ def _received(site: Site, submitter: Submitter, stamp: Stamp) -> Field:
 
 def _address_literal(text: str) -> str:
     """Write address-literal = "[" ( IPv4-address-literal / "IPv6:" IPv6-addr ) "]"; it names no zone of ours."""
-    address = ip_address(text.partition("%")[0])
-    if address.version == 4:
-        return f"[{address}]"
-    return f"[{address.ipv4_mapped}]" if address.ipv4_mapped else f"[IPv6:{address}]"
+    address = bare_address(text)
+    return f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
 
 
 def _with_valid(fields: Sequence[Field], name: str, is_valid: Callable[[Field], bool], text: str) -> list[Field]:

@@ -6,12 +6,12 @@ IMAP reference does not leave the site either way: no recipient could follow it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.draft import Octets, contains
 from imapproxy.message.envelope import User
 from imapproxy.message.fields import Header
+from imapproxy.message.host import bare_address
 from imapproxy.message.imap_url import ImapUrl, UrlError, is_imap_url, parse_imap_url
 from imapproxy.message.mime import Part, read_parts
 from imapproxy.message.site import Site, Submitter
@@ -104,11 +104,9 @@ def _names_of(site: Site, submitter: Submitter) -> frozenset[str]:
 def _comparable(host: str) -> str:
     """Return a host as hosts are compared: addresses in one spelling each."""
     try:
-        address = ip_address(host.partition("%")[0])
+        return str(bare_address(host))
     except ValueError:
         return host.lower().removesuffix(".")
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
 
 
 def _users_of(user: User, submitter: Submitter) -> frozenset[str]:

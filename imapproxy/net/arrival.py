@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from imapproxy.errors import ProxyError
 from imapproxy.logs import LOGGER, record
-from imapproxy.net.client_address import ClientAddress, bare_address
+from imapproxy.message.host import bare_address
+from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.connection import Connection
 from imapproxy.net.ledger import TOO_MANY_OF_ADDRESS
 from imapproxy.net.service import Service

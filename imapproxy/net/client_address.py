@@ -1,8 +1,8 @@
 """Who the client is, and where it came to: what is told the servers behind us, which else see nobody but us."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from imapproxy.message.host import bare_address
 from imapproxy.protocol.login import Credentials
 
 
@@ -37,9 +37,3 @@ class User:
 
     credentials: Credentials
     address: ClientAddress
-
-
-def bare_address(host: str) -> IPv4Address | IPv6Address:
-    """Return an address without its zone, which is this host's alone, and IPv4 where it is (RFC 4291 2.5.5.2)."""
-    address = ip_address(host.partition("%")[0])
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

@@ -15,7 +15,8 @@ from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
 from imapproxy.net.client_address import User
-from imapproxy.net.smtp import WAITING_INTERVAL, BoundedSMTP, Reply, SmtpError, dot_stuffed, require
+from imapproxy.net.patient import WAITING_INTERVAL
+from imapproxy.net.smtp import BoundedSMTP, Reply, SmtpError, dot_stuffed, require
 from imapproxy.net.smtp_opening import SmtpServer, begin
 
 __all__ = ["UNCERTAIN", "Accepted", "Deliverable", "SmtpServer", "deliver"]

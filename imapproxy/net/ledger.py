@@ -8,17 +8,14 @@ and forgets what was touched least recently.
 """
 
 import contextlib
-import ipaddress
 import socket
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from ipaddress import IPv6Address
 
+from imapproxy.message.host import bare_address
 from imapproxy.net.board import Board, Seat
-
-T = TypeVar("T")
 
 TOO_MANY = "max-clients"
 TOO_MANY_OF_ADDRESS = "max-clients-per-ip"
@@ -67,7 +64,7 @@ class Book:
     _submissions: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
-        self.board.announce(self.limits.clients, self.limits.clients_per_address)
+        self.allow(self.limits)
 
     def allow(self, limits: Limits) -> None:
         """Have other limits from now on."""
@@ -110,13 +107,21 @@ class Book:
         """Count a submission of the user's, unless there were too many within the hour that ends now."""
         if not self.limits.submissions_per_hour:
             return True
-        times = _remembered(self._submissions, user, deque[float])
+        times = self._submissions_of(user)
         while times and times[0] <= now - HOUR:
             times.popleft()
         if len(times) >= self.limits.submissions_per_hour:
             return False
         times.append(now)
         return True
+
+    def _submissions_of(self, user: str) -> deque[float]:
+        """Return the times of the user's submissions, who is then the last to be forgotten."""
+        if user not in self._submissions and len(self._submissions) >= MAX_NAMES:
+            self._submissions.popitem(last=False)
+        times = self._submissions.setdefault(user, deque())
+        self._submissions.move_to_end(user)
+        return times
 
     def login_failed(self, ip: str, now: float) -> float:
         """Count a failed login; return for how many seconds the client is to wait."""
@@ -155,27 +160,15 @@ class Book:
         self.board.note_failing(address, -1)
 
 
-def _remembered(table: OrderedDict[str, T], name: str, fresh: Callable[[], T]) -> T:
-    """Return what the table has under a name, made now where it has nothing."""
-    if name not in table:
-        if len(table) >= MAX_NAMES:
-            table.popitem(last=False)
-        table[name] = fresh()
-    table.move_to_end(name)
-    return table[name]
-
-
 def counted_as(ip: str) -> str:
     """Return what an address is counted as: an IPv6 client has a whole /64 (RFC 6177), so that is one address."""
     if ":" not in ip:
         return ip
     try:
-        address = ipaddress.IPv6Address(ip)
+        address = bare_address(ip)
     except ValueError:
         return ip
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(address) >> 64 << 64))
+    return str(address if address.version == 4 else IPv6Address(int(address) >> 64 << 64))
 
 
 # The way between them ------------------------------------------------------------------------------------------------

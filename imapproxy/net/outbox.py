@@ -9,12 +9,10 @@ from imapproxy.message.message import Message, Stamp, Submitter
 from imapproxy.net.client_address import User
 from imapproxy.net.deliver import Accepted, deliver
 from imapproxy.net.mailboxes import Mailboxes
+from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.service import Service
 from imapproxy.net.spool import Spool
 from imapproxy.submission import Submitted, submit
-
-# How often the client hears something while it waits, in seconds: a phone takes a silent connection for a dead one.
-WAITING_INTERVAL = 20
 
 
 class Outbox:

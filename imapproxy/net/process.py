@@ -108,9 +108,8 @@ class Parent:
     def close(self) -> None:
         """End what there still is, if this is not the end in order: workers without a parent stop."""
         self._status.end()
-        for setup in (self._current, self._coming):
-            if setup:
-                release(setup)
+        for setup in self._setups():
+            release(setup)
         for worker in self._workers.values():
             self._loop.forget(worker.control)
             self._loop.forget(worker.ledger)
@@ -136,6 +135,9 @@ class Parent:
         self._book.allow(_limits_of(config))
         for _ in range(config.workers):
             self._fork(setup.assignment)
+
+    def _setups(self) -> list[Setup]:
+        return [setup for setup in (self._current, self._coming) if setup]
 
     def _control_socket(self, path: str, owner: Owner | None) -> ControlSocket:
         return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended)
@@ -194,8 +196,7 @@ class Parent:
         self._starter.close()
         if self._pidfile:
             self._pidfile.close()
-        setups = [setup for setup in (self._current, self._coming) if setup]
-        streams = {stream for setup in setups for stream in setup.streams()}
+        streams = {stream for setup in self._setups() for stream in setup.streams()}
         streams |= {stream for worker in self._workers.values() for stream in (worker.control, worker.ledger)}
         for stream in streams.difference(kept):
             stream.close()
@@ -226,7 +227,7 @@ class Parent:
             control.reported(worker, number, report)
 
     def _controls(self) -> set[ControlSocket]:
-        return {setup.control for setup in (self._current, self._coming) if setup and setup.control}
+        return {setup.control for setup in self._setups() if setup.control}
 
     def _is_ready(self, worker: Worker) -> None:
         worker.state = "serving"
@@ -363,9 +364,8 @@ class Parent:
         LOGGER.info(record("stopping", signal=number.name))
         self._status.end()
         # Before the workers close theirs, once they have let in who waits: new clients are refused, not left alone.
-        for setup in (self._current, self._coming):
-            if setup:
-                release(setup)
+        for setup in self._setups():
+            release(setup)
         for worker in self._workers.values():
             worker.tell("stop")
         self._loop.later(workers.STOP_PATIENCE + STOP_GRACE, self._kill)

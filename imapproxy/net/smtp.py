@@ -13,12 +13,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from imapproxy.errors import SubmissionRefused
-from imapproxy.net.patient import WAITING_INTERVAL, Insecure, Lost, Overlong, PatientStream, PeerFailure, Silent
+from imapproxy.net.patient import Insecure, Lost, Overlong, PatientStream, PeerFailure, Silent
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-__all__ = ["WAITING_INTERVAL", "BoundedSMTP", "Reply", "SmtpError", "dot_stuffed", "require"]
 
 FAREWELL_PATIENCE = 1.0  # seconds for the answers to RSET and QUIT, which change nothing any more
 MAX_REPLY_LINES = 128  # EHLO's, the longest reply there is, has a line an extension

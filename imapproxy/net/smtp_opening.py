@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imapproxy.errors import SubmissionRefused
-from imapproxy.net.client_address import User, bare_address
+from imapproxy.message.host import bare_address
+from imapproxy.net.client_address import User
 from imapproxy.net.sasl import exchange
 from imapproxy.net.smtp import BoundedSMTP, Reply, require
 from imapproxy.protocol.login import ENCODING_ERRORS, Credentials
