@@ -11,6 +11,7 @@ from imapproxy.message.host import bare_address
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.connection import Connection
 from imapproxy.net.ledger import TOO_MANY_OF_ADDRESS
+from imapproxy.net.readiness import ProgramStops, TookTooLong, await_event
 from imapproxy.net.service import Service
 from imapproxy.net.tls import HandshakeFailed, accept_tls
 from imapproxy.protocol import response
@@ -46,7 +47,7 @@ def _proxy_header(stream: socket.socket, deadline: float, stop_fd: int) -> Proxy
     reader = ProxyHeaderReader()
     header, is_begun = None, False
     while header is None:
-        _await(stream, deadline, stop_fd)
+        _await_octets(stream, deadline, stop_fd)
         octets = stream.recv(reader.wanted)
         if not octets:
             raise NoHeader("it ended before its PROXY header was whole" if is_begun else "")
@@ -58,15 +59,13 @@ def _proxy_header(stream: socket.socket, deadline: float, stop_fd: int) -> Proxy
     return header
 
 
-def _await(stream: socket.socket, deadline: float, stop_fd: int) -> None:
-    poll = select.poll()
-    poll.register(stream, select.POLLIN)
-    poll.register(stop_fd, select.POLLIN)
-    ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
-    if not ready or time.monotonic() >= deadline:  # the second: one that drips octets is as slow as a silent one
-        raise NoHeader("its PROXY header took too long")
-    if any(fd == stop_fd for fd, _ in ready):
-        raise NoHeader("the program stops")
+def _await_octets(stream: socket.socket, deadline: float, stop_fd: int) -> None:
+    try:
+        await_event(stream, select.POLLIN, deadline, stop_fd)
+    except TookTooLong as failure:
+        raise NoHeader("its PROXY header took too long") from failure
+    except ProgramStops as failure:
+        raise NoHeader("the program stops") from failure
 
 
 def refuse(stream: socket.socket, limit: str, client: ClientAddress, is_tls: bool, service: Service) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from imapproxy.net.tls import phrase
+from imapproxy.net.tls import phrase, wrapped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -88,9 +88,7 @@ class PatientStream:
             raise Insecure("octets in plaintext where TLS was to begin")
         try:
             assert self._socket is not None
-            secured = context.wrap_socket(
-                self._socket, server_hostname=server_name.removesuffix("."), do_handshake_on_connect=False
-            )
+            secured = wrapped(self._socket, context, server_name.removesuffix("."))
             self._socket, self._piece = secured, _RECORD
             self._patiently(lambda _: secured.do_handshake(), deadline)
         except (OSError, ValueError) as error:  # a connection that is broken already, a name that no certificate has

@@ -7,11 +7,11 @@ import errno
 import select
 import socket
 import ssl
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from imapproxy.errors import ConfigError
+from imapproxy.net.readiness import ProgramStops, TookTooLong, await_event
 
 # A phrase for the log is no longer than this, whatever OpenSSL says.
 MAX_PHRASE = 120
@@ -125,10 +125,14 @@ def _handshake(
     """Return the stream in TLS, non-blocking; ``server_name`` is None on the server's side."""
     try:
         with ExitStack() as failing:
-            secured = _wrapped(stream, context, server_name)
+            secured = wrapped(stream, context, server_name)
             failing.callback(secured.close)
             _shake_hands(secured, deadline, stop_fd)
             failing.pop_all()
+    except TookTooLong as failure:
+        raise HandshakeFailed("it took too long") from failure
+    except ProgramStops as failure:
+        raise HandshakeFailed("the program stops") from failure
     except (OSError, ValueError) as failure:  # ValueError: a server's name that no certificate could have
         raise HandshakeFailed(phrase(failure)) from failure
     finally:
@@ -136,7 +140,11 @@ def _handshake(
     return secured
 
 
-def _wrapped(stream: socket.socket, context: ssl.SSLContext, server_name: str | None) -> ssl.SSLSocket:
+def wrapped(stream: socket.socket, context: ssl.SSLContext, server_name: str | None) -> ssl.SSLSocket:
+    """Return the stream before its handshake, non-blocking; ``server_name`` is None on the server's side.
+
+    OSError or ValueError where no handshake can come about; the stream is then still the caller's to close.
+    """
     stream.setblocking(False)
     # A chain of certificates is several writes, and each would wait for the acknowledgement of the one before.
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,21 +162,9 @@ def _shake_hands(secured: ssl.SSLSocket, deadline: float, stop_fd: int | None) -
         try:
             return secured.do_handshake()
         except ssl.SSLWantReadError:
-            _await(secured, select.POLLIN, deadline, stop_fd)
+            await_event(secured, select.POLLIN, deadline, stop_fd)
         except ssl.SSLWantWriteError:
-            _await(secured, select.POLLOUT, deadline, stop_fd)
-
-
-def _await(secured: ssl.SSLSocket, event: int, deadline: float, stop_fd: int | None) -> None:
-    poll = select.poll()
-    poll.register(secured, event)
-    if stop_fd is not None:
-        poll.register(stop_fd, select.POLLIN)
-    ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
-    if not ready or time.monotonic() >= deadline:  # the second: a peer that drips octets is as slow as a silent one
-        raise HandshakeFailed("it took too long")
-    if any(fd == stop_fd for fd, _ in ready):
-        raise HandshakeFailed("the program stops")
+            await_event(secured, select.POLLOUT, deadline, stop_fd)
 
 
 def phrase(failure: OSError | ValueError) -> str:
