@@ -259,9 +259,17 @@ def test_those_who_wait_already_are_accepted_without_waiting_for_more(stop: Stop
         assert threads.wait_until_idle(PATIENCE)
 
 
+def port_free_for_both() -> int:
+    """Return a port at which nobody listens or connects by IPv4 or by IPv6, other tests' servers included."""
+    for _ in range(20):
+        with bind(HostPort("::", 0), "listen") as stream, suppress(ConfigError):
+            bind(HostPort("0.0.0.0", port_of(stream)), "listen").close()
+            return port_of(stream)
+    pytest.fail("twenty ports that are free by IPv6 are in use by IPv4")
+
+
 def test_ipv4_and_ipv6_are_listened_on_at_the_same_port(stop: Stop, log: Log) -> None:
-    with bind(HostPort("::", 0), "listen") as stream:
-        port = port_of(stream)
+    port = port_free_for_both()
     with serving(stop, ("::", port), ("0.0.0.0", port)) as site:
         addresses = [display_address(listener.socket) for listener in site.listeners]
         assert addresses == [f"[::]:{port}", f"0.0.0.0:{port}"]
