@@ -27,7 +27,7 @@ UNENCODED = frozenset({"7bit", "8bit", "binary"})
 # type "/" subtype ; token = 1*<any CHAR except SPACE, CTLs, or tspecials>      (RFC 2045, 5.1)
 _TYPE = re.compile(r"[ \t]*([!#-'*+.0-9A-Z^-~-]+/[!#-'*+.0-9A-Z^-~-]+)")
 # parameter = attribute "=" value ; value = token / quoted-string
-PARAMETER = re.compile(r';[ \t]*([^ \t=;"]+)[ \t]*=[ \t]*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^ \t;"]*))')
+PARAMETER = re.compile(r';[ \t]*([^ \t=;"]+)[ \t]*=[ \t]*(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|([^ \t;"]*))')
 # attribute [ "*" section ] [ "*" ]                             (RFC 2231, 7)
 _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,3}))?(\*)?")
 _QUOTED_PAIR = re.compile(r"\\(.)")

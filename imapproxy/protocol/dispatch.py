@@ -43,6 +43,7 @@ def take_command(intake: Intake) -> bool:
     command = parse_command(line)
     literal = literal_at_end(line)
     if command is None:
+        intake.note_junk()
         refuse(intake, response.bad(tag_of(line), "Not a command: a tag, a space, a name, CRLF at the end"), literal)
     else:
         _TAKERS.get(command.name, take_other)(intake, command, literal, line)

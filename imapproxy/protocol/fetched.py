@@ -148,7 +148,7 @@ def _responses(pieces: Iterable[Piece]) -> Iterator[_Response]:
 
 # quoted = DQUOTE *QUOTED-CHAR DQUOTE; QUOTED-CHAR = <any TEXT-CHAR except quoted-specials> / "\" quoted-specials
 # Servers copy what a header holds: 8-bit octets are taken, and any octet behind "\" as that octet.
-_QUOTED = rb'"(?P<quoted>[^"\\\x00\r\n]*(?:\\[^\x00\r\n][^"\\\x00\r\n]*)*)"'
+_QUOTED = rb'"(?P<quoted>[^"\\\x00\r\n]*+(?:\\[^\x00\r\n][^"\\\x00\r\n]*+)*+)"'
 _ESCAPED = re.compile(rb"\\(.)")
 
 # literal = "{" number64 "}" CRLF *CHAR8; literal8 = "~{" number64 "}" CRLF *OCTET; a server sends no "+"

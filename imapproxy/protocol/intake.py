@@ -26,6 +26,8 @@ MAX_LINE_BEFORE_LOGIN = 16 * 1024
 MAX_LINE = 256 * 1024
 # Commands without their tagged response: past this the client is not read until some are complete.
 MAX_OUTSTANDING = 1000
+# Lines of a session that are no commands, each of which is answered: what floods us with them gets little back.
+MAX_JUNK_LINES = 1000
 # Characters of a command's name in what a session is said to be doing.
 MAX_DOING = 20
 
@@ -62,6 +64,7 @@ class Intake:
 
     __slots__ = (
         "_asking",
+        "_junk_lines",
         "_take_command",
         "_wait",
         "authenticated",
@@ -86,6 +89,7 @@ class Intake:
         self.outstanding: list[Outstanding] = []
         self.own: Command | None = None  # carried out by the proxy itself, or waiting for its turn to be
         self._take_command = take_command
+        self._junk_lines = 0
         self.step = take_command
         self._wait: Wait | None = Wait.GREETING
         self._asking: Outstanding | None = None  # for which the server decides what comes next
@@ -259,6 +263,12 @@ class Intake:
         # Neither "+" nor the answer may stand inside a response of the server's.
         is_clear = not self.outstanding and self.output.at_boundary
         self._wait = None if is_clear else Wait.BARRIER
+
+    def note_junk(self) -> None:
+        """Count a line that is no command; LimitExceeded after too many."""
+        self._junk_lines += 1
+        if self._junk_lines > MAX_JUNK_LINES:
+            raise LimitExceeded("Too many lines that are no commands")
 
     def clean_line(self) -> bytes | None:
         """Take a line whose beginning has been passed on already; None while it is not complete."""

@@ -3,7 +3,7 @@
 import pytest
 
 from imapproxy.errors import LimitExceeded
-from imapproxy.protocol.intake import MAX_DOING, MAX_LINE, MAX_LINE_BEFORE_LOGIN, MAX_OUTSTANDING
+from imapproxy.protocol.intake import MAX_DOING, MAX_JUNK_LINES, MAX_LINE, MAX_LINE_BEFORE_LOGIN, MAX_OUTSTANDING
 from tests.protocol.script import GREETING, LOGIN, Scene, play
 
 
@@ -36,6 +36,15 @@ def test_an_endless_line_ends_the_session(script: str, octets: bytes) -> None:
     scene.play(GREETING + script)
     with pytest.raises(LimitExceeded):
         scene.client(octets)
+
+
+def test_lines_that_are_no_commands_end_the_session_once_there_are_too_many() -> None:
+    scene = Scene()
+    scene.play(GREETING + LOGIN)
+    scene.client(b"\r\n" * (MAX_JUNK_LINES - 1) + b"a NOOP\r\n\r\n")
+    assert scene.to_client.count(b"* BAD ") == MAX_JUNK_LINES
+    with pytest.raises(LimitExceeded):
+        scene.client(b"\r\n")
 
 
 @pytest.mark.parametrize(
