@@ -4,4 +4,5 @@ s|^#user =.*|user = imapproxy|
 s|^#group =.*|group = imapproxy|
 s|^#pidfile =.*|pidfile = /run/imapproxy/imapproxy.pid|
 s|^#control-socket =.*|control-socket = /run/imapproxy/control|
+s|^#journal =.*|journal = /var/lib/imapproxy/journal|
 s|^#log-to =.*|log-to = /var/log/imapproxy/imapproxy.log|

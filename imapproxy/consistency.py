@@ -81,6 +81,7 @@ def doubts(config: Config) -> Iterator[tuple[str, str]]:
     """Name the options that can be used, but probably not to the effect that is hoped for."""
     yield from _doubts_of_clients(config)
     yield from _doubts_of_servers(config)
+    yield from _doubts_of_journal(config)
     if config.references and config.max_composed_size < config.max_message_size:
         yield "max-composed-size", f"is less than max-message-size ({config.max_message_size} octets)"
     if config.server_names and not config.references:
@@ -103,6 +104,13 @@ def _doubts_of_clients(config: Config) -> Iterator[tuple[str, str]]:
             yield "proxy-protocol-from", f"{trusted} lets every client say who it is; name the proxies alone"
     if config.max_clients_per_ip > config.max_clients:
         yield "max-clients-per-ip", f"has no effect above max-clients ({config.max_clients})"
+
+
+def _doubts_of_journal(config: Config) -> Iterator[tuple[str, str]]:
+    """Name a directory in which any user of the machine could put another file in the journal's place."""
+    directory = Path(config.journal).parent
+    if config.journal and directory.stat().st_mode & 0o002:
+        yield "journal", f"everybody can write to {directory}; give it a directory of its own"
 
 
 def _doubts_of_servers(config: Config) -> Iterator[tuple[str, str]]:

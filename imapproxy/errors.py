@@ -41,3 +41,7 @@ class SubmissionRefused(ProxyError):
 
     def __str__(self) -> str:
         return ",".join((self.text, *self.recipients))
+
+
+class DeliveryUncertain(SubmissionRefused):
+    """The one NO that does not say that nobody got it: the SMTP server vanished after the final dot."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from imapproxy.config import CommandLine, Config, parse_command_line
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
-from imapproxy.net import detach, process
+from imapproxy.net import detach, journal_file, process
 from imapproxy.net.contexts import contexts_of
 
 BAD_CONFIGURATION = 2
@@ -27,6 +27,8 @@ def _run(command_line: CommandLine, arguments: Sequence[str]) -> int:
         _say(f"warning: {warning}")
     if command_line.check_config:
         contexts_of(config)
+        if config.journal:
+            journal_file.check(config.journal)
         print(f"{command_line.file or 'command line'}: configuration is good")  # noqa: T201 - for who asked
         return 0
     if command_line.status:

@@ -11,10 +11,11 @@ in them in ``net.tls``. Passwords are taken from nowhere but such files.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
 
 from imapproxy.values import (
+    SWITCH,
     HostPort,
     Kind,
     Network,
@@ -36,6 +37,7 @@ from imapproxy.values import (
     server_names,
     size,
     socket_path,
+    state_file,
     unless_empty,
     user_name,
     word_for,
@@ -47,9 +49,6 @@ DAY = 24 * 3600.0
 # Of IMAP4rev1 (RFC 3501, section 9, "number"): a literal's size has 32 bits.
 LARGEST_LITERAL = 2**32 - 1
 
-SWITCH = replace(
-    word_for({"on": True, "off": False, "yes": True, "no": False, "true": True, "false": False}, "on|off"), alone="on"
-)
 LOG_LEVEL = word_for(
     {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR},
     "debug|info|warning|error",
@@ -338,6 +337,14 @@ class Config:
         "",
         "the user's mailbox for a copy of what is sent; 'auto': the one that the IMAP server calls \\Sent (RFC 6154)"
         " (default: none, no copy)",
+    )
+    journal: str = option(
+        "submit",
+        unless_empty(Kind("FILE", state_file), ""),
+        "",
+        "a file in which it is written down for a day what was sent, so that what a client sends again, as it has not"
+        " heard the answer, is not delivered again; 'user' must be able to write to its directory"
+        " (default: none, no journal)",
     )
     log_level: int = option(
         "log",

@@ -1,9 +1,9 @@
 """What the options' values may be: text to value, and the files that hold values.
 
 The functions that read files (``password_from_file``, ``identities_from_file``, ``mail_domains`` for the machine's mail
-name) or look for files and accounts (``readable_file``, ``user_name``, ``group_name``) are the only ones here that are
-not pure. A ValueError says in a sentence what is wrong with the text; where it stood (file, section, key) is
-``config``'s to add.
+name) or look for files and accounts (``readable_file``, ``state_file``, ``user_name``, ``group_name``) are the only
+ones here that are not pure. A ValueError says in a sentence what is wrong with the text; where it stood (file,
+section, key) is ``config``'s to add.
 """
 
 import grp
@@ -13,7 +13,7 @@ import platform
 import pwd
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
@@ -111,6 +111,11 @@ def word_for(meanings: Mapping[str, T], metavar: str) -> Kind[T]:
         return meanings[text.lower()]
 
     return Kind(metavar, convert)
+
+
+SWITCH = replace(
+    word_for({"on": True, "off": False, "yes": True, "no": False, "true": True, "false": False}, "on|off"), alone="on"
+)
 
 
 def host_port(lowest_port: int) -> Kind[HostPort]:
@@ -250,6 +255,16 @@ def path(text: str) -> str:
     if text.endswith("/"):
         raise ValueError(f"{text!r} is a directory's path, not a file's")
     return printable(text)
+
+
+def state_file(text: str) -> str:
+    """Return the path of a file that the program keeps: it need not exist, but its directory must."""
+    directory = os.path.dirname(path(text)) or "."
+    if not os.path.isdir(directory):
+        raise ValueError(f"there is no directory {directory} for {text}; make one, which 'user' can write to")
+    if os.path.exists(text) and not os.path.isfile(text):
+        raise ValueError(f"{text} is not a file")
+    return text
 
 
 # Of unix(7): sun_path has 108 octets, the last of them NUL.

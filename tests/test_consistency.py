@@ -178,6 +178,14 @@ def test_a_password_without_use(tmp_path: Path) -> None:
     assert list(doubts(config)) == [("smtp-password-file", "has no effect unless smtp-auth = fixed")]
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o1777])
+def test_a_journal_where_others_could_put_another(mode: int, tmp_path: Path) -> None:
+    tmp_path.chmod(mode)
+    config = configured(journal=f"{tmp_path}/journal")
+    wanted = [("journal", f"everybody can write to {tmp_path}; give it a directory of its own")]
+    assert list(doubts(config)) == (wanted if mode & 0o002 else [])
+
+
 @pytest.mark.parametrize(
     ("modes", "exposed"),
     [

@@ -5,6 +5,7 @@ import pytest
 from imapproxy.errors import (
     ClientError,
     ConfigError,
+    DeliveryUncertain,
     LimitExceeded,
     ProxyError,
     SubmissionRefused,
@@ -12,7 +13,9 @@ from imapproxy.errors import (
 )
 
 
-@pytest.mark.parametrize("kind", [ConfigError, ClientError, UpstreamError, LimitExceeded, SubmissionRefused])
+@pytest.mark.parametrize(
+    "kind", [ConfigError, ClientError, UpstreamError, LimitExceeded, SubmissionRefused, DeliveryUncertain]
+)
 def test_each_is_a_failure_that_the_program_foresees(kind: type[ProxyError]) -> None:
     assert issubclass(kind, ProxyError)
     assert str(kind("what is wrong")) == "what is wrong"

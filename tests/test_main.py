@@ -105,6 +105,19 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert run("-c", file) == (2, f"imapproxy: log-to: cannot log to {target}: {os.strerror(2)}\n")
 
 
+def test_a_journal_that_is_none_is_named_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "journal"
+    file = written(tmp_path, GOOD.format(port=1143) + f"journal = {journal}\n")
+    assert main(["--check-config", "-c", file]) == 0
+    assert not journal.exists()
+    journal.write_text("no database\n" * 100, encoding="ascii")
+    capsys.readouterr()
+    assert main(["--check-config", "-c", file]) == 2
+    assert capsys.readouterr().err == (
+        f"imapproxy: journal: cannot use {journal}: file is not a database; mend that, or name another file\n"
+    )
+
+
 def test_a_certificate_that_is_none_is_named_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     certificate = tmp_path / "cert.pem"
     certificate.write_text("nothing\n", encoding="ascii")

@@ -43,7 +43,7 @@ def test_the_defaults() -> None:
     assert (config.max_recipients, config.max_submissions_per_hour) == (100, 0)
     assert config.references is True
     assert config.received_client_address is True
-    assert config.sent_mailbox == ""
+    assert (config.sent_mailbox, config.journal) == ("", "")
     assert (config.log_level, config.log_to) == (logging.INFO, "stderr")
     assert (config.daemon, config.pidfile, config.user, config.group) == (False, "", "", "")
     assert (config.control_socket, config.status_listen) == ("", None)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from imapproxy.values import (
     server_names,
     size,
     socket_path,
+    state_file,
     unless_empty,
     user_name,
     word_for,
@@ -356,6 +358,31 @@ def test_what_is_no_password_is_not_shown(octets: bytes, want: str, tmp_path: Pa
 def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"cannot read {tmp_path}"):
         password_from_file(str(tmp_path / name))
+
+
+def test_a_file_that_the_program_keeps_need_not_be_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").touch()
+    for text in (f"{tmp_path}/there", f"{tmp_path}/not yet", "there", "./not yet"):
+        assert state_file(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("missing/journal", "there is no directory {0}/missing for {0}/missing/journal; make one, which 'user' can"),
+        ("file/journal", "there is no directory {0}/file for {0}/file/journal; make one, which 'user' can"),
+        ("", "'{0}/' is a directory's path, not a file's"),
+        ("directory", "{0}/directory is not a file"),
+        ("pipe", "{0}/pipe is not a file"),
+    ],
+)
+def test_where_the_program_can_keep_no_file(name: str, want: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=f"^{re.escape(want.format(tmp_path))}"):
+        state_file(f"{tmp_path}/{name}")
 
 
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
@@ -19,7 +19,7 @@ from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.smtp import BoundedSMTP, Reply, SmtpError, dot_stuffed, require
 from imapproxy.net.smtp_opening import SmtpServer, begin
 
-__all__ = ["UNCERTAIN", "Accepted", "Deliverable", "SmtpServer", "deliver"]
+__all__ = ["UNCERTAIN", "Accepted", "Deliverable", "Notes", "SmtpServer", "deliver"]
 
 FINAL_DOT_PATIENCE = 2  # times the timeout of a step, as RFC 5321 4.5.3.2 gives 10 min here and 5 min elsewhere
 
@@ -49,23 +49,34 @@ class Deliverable(Protocol):
         """Return the message in the form that a server with these extensions takes, or raise SubmissionRefused."""
 
 
-def deliver(
+class Notes(Protocol):
+    """Where it is written down how far a message has come (``journal.Claim``)."""
+
+    def sending(self) -> None:
+        """Note that all is sent but the final dot, and that it comes next."""
+
+    def accepted(self, reply: str) -> None:
+        """Note that the server took the message for all, with its reply; raise nothing."""
+
+
+def deliver(  # noqa: PLR0913, PLR0917 - both sides, and what is to be done meanwhile
     message: Deliverable,
     server: SmtpServer,
     user: User,
+    notes: Notes,
     waiting: Callable[[], None],
     interval: float = WAITING_INTERVAL,
 ) -> Accepted:
     """Hand the user's message over for all of its recipients, or raise SubmissionRefused.
 
-    What else the message's chunks raise passes, with the connection closed before the final dot.
+    What ``notes.sending`` raises, or the message's chunks, passes, with the connection closed before the final dot.
 
     ``waiting`` is called each ``interval`` seconds that the server keeps us waiting; what it raises ends it all.
     """
     with closing(BoundedSMTP(server.host_name, server.timeout, waiting, interval)) as smtp:
         try:
             begin(smtp, server, user)
-            accepted = _transact(smtp, message)
+            accepted = _transact(smtp, message, notes)
         except SmtpError as failure:
             raise SubmissionRefused(str(failure)) from failure
         except SubmissionRefused:
@@ -75,14 +86,14 @@ def deliver(
         return accepted
 
 
-def _transact(smtp: BoundedSMTP, message: Deliverable) -> Accepted:
+def _transact(smtp: BoundedSMTP, message: Deliverable, notes: Notes) -> Accepted:
     rendering = message.rendering(_extensions(smtp))
     _check_size(smtp, rendering.size)
     if rendering.smtputf8:
         smtp.command_encoding = "utf-8"
     require(smtp.ask(f"MAIL FROM:<{message.sender.smtp}>{_mail_parameters(smtp, rendering)}"))
     _name_recipients(smtp, message.recipients)
-    return Accepted(_send(smtp, rendering), rendering)
+    return Accepted(_send(smtp, rendering, notes), rendering)
 
 
 def _extensions(smtp: BoundedSMTP) -> Extensions:
@@ -136,7 +147,7 @@ def _name_recipient(smtp: BoundedSMTP, recipient: Address, refused: Sequence[str
     return reply
 
 
-def _send(smtp: BoundedSMTP, rendering: Rendering) -> str:
+def _send(smtp: BoundedSMTP, rendering: Rendering, notes: Notes) -> str:
     """Send the message, and return the server's reply to its final dot."""
     reply = smtp.ask("DATA")
     if reply.code != 354:
@@ -144,12 +155,15 @@ def _send(smtp: BoundedSMTP, rendering: Rendering) -> str:
     try:
         for octets in dot_stuffed(rendering.chunks()):
             smtp.send(octets)
+        notes.sending()
         smtp.send(b".\r\n")
     except BaseException:
         # Anything more, QUIT too, would be read as part of the message.
         smtp.close()
         raise
-    return _final_reply(smtp)
+    accepted = _final_reply(smtp)
+    notes.accepted(accepted)  # before QUIT, whose answer may take its time: what is not noted is in doubt
+    return accepted
 
 
 def _final_reply(smtp: BoundedSMTP) -> str:
@@ -158,6 +172,6 @@ def _final_reply(smtp: BoundedSMTP) -> str:
     try:
         reply = smtp.reply()
     except SmtpError as failure:
-        raise SubmissionRefused(UNCERTAIN) from failure
+        raise DeliveryUncertain(UNCERTAIN) from failure
     require(reply)
     return reply.text

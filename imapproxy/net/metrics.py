@@ -100,6 +100,7 @@ class FiguresCollector(Collector):
         yield self._by(
             *("result", "submissions_total", "Messages submitted."),
             submissions_accepted="accepted",
+            submissions_repeated="repeated",
             submissions_refused="refused",
         )
         yield self._by(

@@ -1,18 +1,30 @@
-"""A session's draft while it comes in, and its way out: included, composed, delivered and filed in the user's name."""
+"""A session's draft while it comes in, and its way out: included, composed, delivered and filed in the user's name.
+
+What is in the journal already does not go out again.
+"""
 
 import secrets
+import select
 from collections.abc import Callable
 from datetime import datetime
+from time import monotonic
 
-from imapproxy.errors import ClientError, SubmissionRefused
+from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
+from imapproxy.logs import LOGGER, record
+from imapproxy.message.draft import Octets
+from imapproxy.message.identity import identity_of
 from imapproxy.message.message import Message, Stamp, Submitter
 from imapproxy.net.client_address import User
-from imapproxy.net.deliver import Accepted, deliver
+from imapproxy.net.deliver import UNCERTAIN, Accepted, deliver
+from imapproxy.net.journal import Claim, Earlier, Journal, Unrecorded, key_of
 from imapproxy.net.mailboxes import Mailboxes
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.service import Service
 from imapproxy.net.spool import Spool
 from imapproxy.submission import Submitted, submit
+
+# Seconds between two looks at what becomes of the same submission, under way elsewhere.
+CLAIM_INTERVAL = 0.5
 
 
 class Outbox:
@@ -46,19 +58,55 @@ class Outbox:
             self._draft.close()
             self._draft = None
 
-    def submit(self, user: User) -> Submitted:
+    def submit(self, user: User) -> Submitted | Earlier:
         """Submit the draft, and forget it; raise ClientError or SubmissionRefused where nobody gets it."""
         try:
             return self._submit(user)
         finally:
             self.drop()
 
-    def _submit(self, user: User) -> Submitted:
+    def _submit(self, user: User) -> Submitted | Earlier:
         if self._failure is not None:
             raise self._failure
         if self._draft is None:
             raise ClientError("The message is empty")
-        service, site, content = self._service, self._service.site, self._draft.content()
+        content, journal = self._draft.content(), self._service.journal
+        identity = identity_of(content) if journal else ""
+        if journal is None or not identity:
+            return self._send(content, user, Unrecorded())
+        found = self._claim(journal, key_of(user.credentials.user, self._draft.digest()))
+        if isinstance(found, Earlier):
+            return found
+        with found as claim:
+            if claim.is_doubtful:
+                _log_doubt(user, identity)
+            return self._send(content, user, claim)
+
+    def _claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+        """Return the right to send, or what came of the same earlier; wait while that is under way elsewhere."""
+        found = journal.claim(key)
+        if found is not None:
+            return found
+        found = self._awaited_claim(journal, key)
+        if isinstance(found, Claim) and found.is_doubtful:
+            with found:  # as the one that we waited for was answered
+                raise DeliveryUncertain(UNCERTAIN)
+        return found
+
+    def _awaited_claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+        stop = select.poll()
+        stop.register(self._service.stop_fd, select.POLLIN)
+        due = monotonic() + WAITING_INTERVAL
+        while (found := journal.claim(key)) is None:
+            if stop.poll(CLAIM_INTERVAL * 1000):
+                raise SubmissionRefused("4.3.2 the proxy is shutting down; try again later")
+            if monotonic() >= due:
+                self._waiting()
+                due = monotonic() + WAITING_INTERVAL
+        return found
+
+    def _send(self, content: Octets, user: User, claim: Claim | Unrecorded) -> Submitted:
+        service, site = self._service, self._service.site
         name, client = user.credentials.user, user.address
         if not service.ledger.may_submit(name):
             raise SubmissionRefused("4.7.1 too many submissions; try again later")
@@ -66,7 +114,7 @@ class Outbox:
         stamp = Stamp(datetime.now().astimezone(), secrets.token_hex(12))
 
         def deliver_for_user(message: Message) -> Accepted:
-            return deliver(message, service.smtp, user, self._waiting)
+            return deliver(message, service.smtp, user, claim, self._waiting)
 
         while not service.running_submissions.acquire(timeout=WAITING_INTERVAL):
             self._waiting()
@@ -75,3 +123,7 @@ class Outbox:
                 return submit(content, site, submitter, stamp, mailboxes, deliver_for_user)
         finally:
             service.running_submissions.release()
+
+
+def _log_doubt(user: User, identity: str) -> None:
+    LOGGER.warning(record("double-possible", user=user.credentials.user, client=user.address.host, message=identity))

@@ -17,6 +17,7 @@ Counted = Literal[
     "logins_accepted",
     "logins_refused",
     "submissions_accepted",
+    "submissions_repeated",
     "submissions_refused",
 ]
 COUNTED: tuple[Counted, ...] = Counted.__args__  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from imapproxy.errors import ConfigError
 from imapproxy.message.message import Site
 from imapproxy.net.contexts import TlsContexts
 from imapproxy.net.deliver import SmtpServer
+from imapproxy.net.journal import Journal
 from imapproxy.net.ledger import Ledger
 from imapproxy.net.registry import Registry
 from imapproxy.net.relay import Patience
@@ -35,7 +36,8 @@ class Service:
 
     ``tls`` is what TLS with clients needs, None where there is no certificate. Whoever connects from one of
     ``proxies`` begins with a header of the PROXY protocol. ``running_submissions`` bounds how many submissions speak
-    to other servers at once: each costs descriptors. ``stop_fd`` becomes readable when the program stops.
+    to other servers at once: each costs descriptors. ``journal`` is None where none is kept. ``stop_fd`` becomes
+    readable when the program stops.
     """
 
     imap: UpstreamServer
@@ -49,6 +51,7 @@ class Service:
     farewell_handshakes: threading.Semaphore
     ledger: Ledger
     registry: Registry
+    journal: Journal | None
     stop_fd: int
 
 
@@ -74,6 +77,7 @@ def service_of(  # noqa: PLR0913, PLR0917 - what a worker has, each given once
         farewell_handshakes=threading.BoundedSemaphore(FAREWELL_HANDSHAKES),
         ledger=ledger,
         registry=registry,
+        journal=Journal(config.journal) if config.journal else None,
         stop_fd=stop_fd,
     )
 

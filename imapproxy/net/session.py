@@ -15,6 +15,7 @@ from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.connection import Connection
 from imapproxy.net.deflate import DeflatedConnection
+from imapproxy.net.journal import Earlier
 from imapproxy.net.outbox import Outbox
 from imapproxy.net.registry import SessionReport
 from imapproxy.net.relay import Relay
@@ -254,10 +255,18 @@ class Session:
             self._service.registry.count("submissions_refused")
             self._log("submission-refused", answer=str(failure))
             return self._dialogue.not_submitted(failure)
+        if isinstance(submitted, Earlier):
+            return self._answer_repetition(submitted)
         self._service.registry.count("submissions_accepted")
         self._log_submission(submitted)
         reason = submitted.sent_failure
         return self._dialogue.submitted(f"no copy in Sent ({reason})" if reason else "")
+
+    def _answer_repetition(self, earlier: Earlier) -> list[Action]:
+        self._service.registry.count("submissions_repeated")
+        at = earlier.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._log("submission-repeated", accepted=at, reply=earlier.reply)
+        return self._dialogue.submitted_earlier(earlier.at)
 
     def _log_submission(self, submitted: Submitted) -> None:
         filed = "failed" if submitted.sent_failure else "filed"

@@ -3,13 +3,15 @@
 Sockets that are wanted before and after a reload are the same ones, so that nobody who waits at them is lost.
 """
 
+import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from imapproxy.config import Config
-from imapproxy.net import privileges
+from imapproxy.errors import ConfigError
+from imapproxy.net import journal_file, privileges, workers
 from imapproxy.net.contexts import contexts_of
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.privileges import Owner
@@ -49,6 +51,8 @@ def prepare(
     owner = privileges.owner_of(config.user, config.group)
     contexts = contexts_of(config)
     host = host_name(config.mail_domain[0])
+    if config.journal:
+        _make_journal(config.journal, owner)
     with ExitStack() as opened:
         sockets = current.sockets() if current else {}
         for place, is_tls in _places(config).items():
@@ -59,6 +63,34 @@ def prepare(
         control = _control(config, owner, current, control_socket)
         opened.pop_all()
     return Setup(Assignment(config, host, contexts, owner, max_clients, doors), control, status_listener)
+
+
+def _make_journal(path: str, owner: Owner | None) -> None:
+    """Have the journal made, by a child that is whom the workers become: the file is then theirs."""
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8") as stream:
+        try:
+            pid = workers.fork(lambda: _make_journal_as(owner, path, writer))
+        except OSError as failure:
+            raise ConfigError(f"journal: cannot start a process that makes it: {failure.strerror}") from failure
+        finally:
+            os.close(writer)
+        problem = stream.read()
+    if os.waitpid(pid, 0)[1] and not problem:
+        problem = f"journal: {path} could not be made; the log says why"
+    if problem:
+        raise ConfigError(problem)
+
+
+def _make_journal_as(owner: Owner | None, path: str, writer: int) -> int:
+    """Make the journal, or say on the descriptor ``writer`` why that cannot be; return the exit status."""
+    try:
+        if owner:
+            privileges.drop(owner)
+        journal_file.make(path)
+    except (ConfigError, OSError) as failure:
+        os.write(writer, str(failure).encode("utf-8", "replace"))
+    return 0
 
 
 def _places(config: Config) -> dict[Place, bool]:

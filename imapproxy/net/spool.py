@@ -4,6 +4,7 @@ A file is unlinked as soon as it is made: whatever becomes of the process, nothi
 is full raises ``SubmissionRefused``.
 """
 
+import hashlib
 import mmap
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,6 +30,7 @@ class Spool:
 
     def __init__(self) -> None:
         self.received = 0  # octets as they came, before their line ends were touched
+        self._digest = hashlib.sha256()  # of the same
         self._line_ends = LineEnds()
         self._store = _Store()
 
@@ -43,7 +45,12 @@ class Spool:
     def write(self, octets: bytes | bytearray | memoryview) -> None:
         """Take the next octets of the draft."""
         self.received += len(octets)
+        self._digest.update(octets)
         self._store.write(self._line_ends.feed(octets))
+
+    def digest(self) -> bytes:
+        """Return SHA-256 of the octets as they came."""
+        return self._digest.digest()
 
     def content(self) -> Octets:
         """Return the whole draft, once it is written: octets in memory, or the file mapped for reading."""

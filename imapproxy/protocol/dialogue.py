@@ -7,6 +7,8 @@ octets are looked at is ``intake``'s affair, and what they are ``dispatch``'s.
 Never here: sockets, clocks, logs, the meaning of any other command.
 """
 
+from datetime import datetime
+
 from imapproxy.errors import ClientError, SubmissionRefused, UpstreamError
 from imapproxy.protocol import response
 from imapproxy.protocol.action import Action, Close, ToClient
@@ -79,6 +81,11 @@ class Dialogue:
     def submitted(self, remark: str = "") -> list[Action]:
         """Answer the submission under way: all recipients have it; ``remark`` is what did not go well besides."""
         self._intake.answer(response.submitted(self._submission_tag(), remark))
+        return self._output.take()
+
+    def submitted_earlier(self, at: datetime) -> list[Action]:
+        """Answer the submission under way: all recipients have had it since ``at`` (UTC)."""
+        self._intake.answer(response.submitted_earlier(self._submission_tag(), at))
         return self._output.take()
 
     def not_submitted(self, failure: SubmissionRefused | ClientError) -> list[Action]:

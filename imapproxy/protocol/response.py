@@ -5,6 +5,8 @@ answer is ``text,recipient,recipient`` (draft-royer-lemonade-submit-00, section 
 begin with ``[``, which would make it a response code (RFC 9051 section 9, resp-text).
 """
 
+from datetime import datetime
+
 from imapproxy.errors import ClientError, SubmissionRefused
 
 MAX_TEXT = 500  # octets of a text that came from a server: an SMTP server's may have any number of lines of 512
@@ -42,20 +44,26 @@ def submitted(tag: bytes, remark: str = "") -> bytes:
     return tag + b" OK SUBMIT completed" + (b"; " + printable(remark) if remark else b"") + b"\r\n"
 
 
+def submitted_earlier(tag: bytes, at: datetime) -> bytes:
+    """Return the answer to a SUBMIT that reached all its recipients before, at that time (UTC)."""
+    return tag + at.strftime(" OK SUBMIT completed (accepted earlier, at %Y-%m-%d %H:%M:%S UTC)\r\n").encode("ascii")
+
+
 def not_submitted(tag: bytes, failure: SubmissionRefused | ClientError) -> bytes:
     """Return the answer to a SUBMIT that reached nobody: NO with its recipients, or BAD for what is no message."""
     if isinstance(failure, ClientError):
         return bad(tag, str(failure))
     text = printable(failure.text).replace(b",", b";").lstrip(b"[ ")
-    parts = [text, *(_printable_whole(recipient) for recipient in failure.recipients)]
+    parts = [text, *(printable_whole(recipient) for recipient in failure.recipients)]
     # "a comma separates the parts": a text stands before one even where no recipient follows, as the draft shows.
     return tag + b" NO " + b",".join(parts if failure.recipients else [text, b""]) + b"\r\n"
 
 
 def printable(text: str) -> bytes:
     """Return ``text`` as printable US-ASCII on one line, at most MAX_TEXT octets."""
-    return _printable_whole(text[:MAX_TEXT])
+    return printable_whole(text[:MAX_TEXT])
 
 
-def _printable_whole(text: str) -> bytes:
+def printable_whole(text: str) -> bytes:
+    """Return ``text`` as printable US-ASCII on one line, however long."""
     return bytes(ord(c) if " " <= c <= "~" else ord(" ") if c.isspace() else ord("?") for c in text)

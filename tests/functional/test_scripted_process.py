@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,86 +20,14 @@ import pytest
 from tests.functional.certificates import Pair, make_certificates
 from tests.functional.fake_imap import REWRITTEN_GREETING, FakeImap, Listener, connect, scene, well_behaved
 from tests.functional.fake_smtp import FakeSmtp
-from tests.functional.process import PATIENCE, ended, free_ports, public_directory, terminate
-from tests.functional.proxy_process import PROGRAM, configuration
+from tests.functional.process import PATIENCE, free_ports, public_directory
+from tests.functional.program import program
+from tests.functional.proxy_process import PROGRAM, Options, configuration
 from tests.functional.scripted import DRAFT, await_exit, eventually
 
 STOPPED = b"* BYE The server is shutting down\r\n"
 CLIENTS = 6  # that log in and submit again and again
 RELOADS = 5
-
-Sections = Mapping[str, Mapping[str, str]]
-
-
-class Program:
-    """The program in the foreground, its configuration, which may change, and its log."""
-
-    def __init__(self, directory: Path, imap_port: int, smtp_port: int, options: Sections) -> None:
-        self.config, self.log_file = directory / "imapproxy.conf", directory / "imapproxy.log"
-        self._errors = directory / "errors"
-        self._servers = imap_port, smtp_port
-        self.configure(options)
-        self.start()
-
-    def configure(self, options: Sections) -> None:
-        log = {"log": {"log-to": str(self.log_file)}}
-        self.config.write_text(configuration(*self._servers, {**log, **options}), encoding="utf-8")
-
-    def start(self) -> None:
-        before = self.count("listening")
-        with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen([sys.executable, str(PROGRAM), "-c", str(self.config)], stderr=errors)
-        assert eventually(lambda: self.count("listening") > before or ended(self.process, 0)), self.log()
-        assert self.process.poll() is None, self._errors.read_text()
-
-    def log(self) -> str:
-        return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""
-
-    def lines(self, event: str) -> list[str]:
-        return re.findall(rf"(?m)^\S+ imapproxy\[\d+\]: [A-Z]+ ({event}\b.*)$", self.log())
-
-    def count(self, event: str) -> int:
-        return len(self.lines(event))
-
-    def ports(self) -> list[int]:
-        """The ports of all addresses that were ever listened at, the first ones first."""
-        return [int(port) for line in self.lines("listening") for port in re.findall(r":(\d+)(?: |$)", line)]
-
-    def workers(self) -> list[int]:
-        """The workers that there are, the eldest first."""
-        of_parent = {int(pid) for pid in children(self.process.pid)}
-        started = [int(line.rpartition("=")[2]) for line in self.lines("worker-started")]
-        return [pid for pid in started if pid in of_parent]
-
-    def tell(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def reload(self) -> None:
-        before = self.count("reloaded")
-        self.tell(signal.SIGHUP)
-        assert eventually(lambda: self.count("reloaded") > before), self.log()
-
-    def stop(self) -> None:
-        assert terminate(self.process) == 0, self.log()
-
-    def check(self) -> None:
-        """See that nothing went wrong."""
-        said = self.log() + self._errors.read_text(encoding="utf-8").replace("imapproxy: warning: ", "")
-        assert "Traceback" not in said, said
-
-
-def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-
-
-@contextmanager
-def program(directory: Path, imap: Listener, smtp: FakeSmtp, options: Sections | None = None) -> Iterator[Program]:
-    running = Program(directory, imap.port, smtp.port, options or {})
-    try:
-        yield running
-    finally:
-        running.stop()
-    running.check()
 
 
 @pytest.fixture
@@ -320,7 +248,7 @@ def test_a_bad_configuration_leaves_all_as_it_was(tmp_path: Path, imap: Listener
         with scene(it.ports()[0], imap) as stage:
             stage.log_in()
             busy = f"127.0.0.1:{taken.getsockname()[1]}"
-            bad: list[tuple[Sections, str]] = [
+            bad: list[tuple[Options, str]] = [
                 ({"submit": {"max-recipients": "none"}}, r"\[submit\] max-recipients: 'none' is not a whole number"),
                 ({"listen": {"listen": f"127.0.0.1:{port}, {busy}"}}, f"listen: cannot listen on {busy}: Address al"),
                 ({"log": {"log-to": "/nowhere/log"}}, "log-to: "),
@@ -490,7 +418,7 @@ def test_a_stale_pidfile_is_taken(tmp_path: Path, served: FakeImap, smtp: FakeSm
 
 
 @contextmanager
-def daemon(directory: Path, imap_port: int, smtp_port: int, options: Sections) -> Iterator[int]:
+def daemon(directory: Path, imap_port: int, smtp_port: int, options: Options) -> Iterator[int]:
     """Start a daemon, and return its number, which its pidfile has once whoever started it is let go."""
     config, pidfile = directory / "imapproxy.conf", directory / "imapproxy.pid"
     process = {**options.get("process", {}), "pidfile": str(pidfile)}

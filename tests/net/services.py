@@ -50,6 +50,7 @@ def service_for(imap_port: int, smtp_port: int, stop_fd: int, **changes: Any) ->
         farewell_handshakes=threading.BoundedSemaphore(FAREWELL_HANDSHAKES),
         ledger=permissive_ledger(),
         registry=Registry(),
+        journal=None,
         stop_fd=stop_fd,
     )
     return replace(service, **changes)

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
@@ -62,10 +62,26 @@ def smtp_server(fake: FakeSmtp, timeout: float = AMPLE) -> SmtpServer:
     return SmtpServer("127.0.0.1", fake.port, "none", "", "", timeout, "proxy.example")
 
 
+def ignore(_: object = None) -> None:
+    """Do nothing at all."""
+
+
+@dataclass(frozen=True)
+class Noting:
+    """What is done when a message has come so far."""
+
+    sending: Callable[[], None] = ignore
+    accepted: Callable[[str], None] = ignore
+
+
 def send(
-    fake: FakeSmtp, message: Outgoing, waiting: Callable[[], None] | None = None, timeout: float = AMPLE
+    fake: FakeSmtp,
+    message: Outgoing,
+    waiting: Callable[[], None] | None = None,
+    timeout: float = AMPLE,
+    notes: Noting = Noting(),
 ) -> Accepted:
-    return deliver(message, smtp_server(fake, timeout), USER, waiting or Waits(), INTERVAL)
+    return deliver(message, smtp_server(fake, timeout), USER, notes, waiting or Waits(), INTERVAL)
 
 
 def refusal(fake: FakeSmtp, message: Outgoing, timeout: float = AMPLE) -> str:
@@ -253,6 +269,75 @@ def test_refused_in_silence(replies: Mapping[str, Script], answer: str, verbs: l
     assert fake.verbs() == verbs
 
 
+@pytest.mark.parametrize(
+    ("reply", "is_uncertain"), [(CLOSE, True), ("554 5.7.1 spam", False), ("421 4.3.0 later", False)]
+)
+def test_only_a_reply_that_is_missing_leaves_it_uncertain(reply: Script, is_uncertain: bool) -> None:
+    with FakeSmtp(replies={".": reply}) as fake, pytest.raises(SubmissionRefused) as caught:
+        send(fake, Outgoing())
+    assert isinstance(caught.value, DeliveryUncertain) == is_uncertain
+
+
+# What is noted before the final dot, and behind it.
+
+
+def test_all_but_the_final_dot_is_sent_before_it_is_said_so() -> None:
+    said: list[int] = []
+    with FakeSmtp() as fake:
+        send(fake, Outgoing(), notes=Noting(sending=lambda: said.append(len(fake.messages))))
+    assert said == [0]
+    assert len(fake.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "replies", [{"MAIL": "550 no"}, {"RCPT": "550 no"}, {"DATA": "451 not now"}, {"DATA": ("354 go", RESET)}]
+)
+def test_what_is_refused_before_is_never_said_to_be_sent(replies: Mapping[str, Script]) -> None:
+    said: list[str | None] = []
+    chunk = b"x" * 998 + b"\r\n"
+    with FakeSmtp(replies=replies) as fake, pytest.raises(SubmissionRefused):
+        send(
+            fake, Outgoing(content=lambda: iter([chunk] * 20_000)), notes=Noting(lambda: said.append(None), said.append)
+        )
+    assert said == []
+
+
+def test_that_it_was_accepted_is_said_before_anything_else_is() -> None:
+    verbs: list[str] = []
+    replies: list[str] = []
+
+    def note(reply: str) -> None:
+        replies.append(reply)
+        verbs.extend(fake.verbs())
+
+    with FakeSmtp() as fake:
+        accepted = send(fake, Outgoing(), notes=Noting(accepted=note))
+    assert replies == [accepted.reply] == ["250 2.0.0 ok: queued as FAKE1"]
+    assert verbs == ["EHLO", "MAIL", "RCPT", "DATA"]
+
+
+@pytest.mark.parametrize("reply", [CLOSE, "451 4.3.0 not now"])
+def test_what_was_not_accepted_is_never_said_to_be(reply: Script) -> None:
+    said: list[str] = []
+    with FakeSmtp(replies={".": reply}) as fake, pytest.raises(SubmissionRefused):
+        send(fake, Outgoing(), notes=Noting(accepted=said.append))
+    assert said == []
+
+
+def test_where_it_must_not_be_sent_there_is_no_final_dot() -> None:
+    error = SubmissionRefused("4.3.0 no journal")
+
+    def fail() -> None:
+        raise error
+
+    with FakeSmtp() as fake, pytest.raises(SubmissionRefused) as caught:
+        send(fake, Outgoing(), notes=Noting(sending=fail))
+    assert caught.value is error
+    assert fake.messages == []
+    assert len(fake.unfinished) == 1
+    assert fake.verbs()[-1] == "DATA"
+
+
 def test_the_uncertain_answer_is_what_the_documentation_says() -> None:
     assert UNCERTAIN == "4.4.2 delivery uncertain; no reply from the mail server"
 
@@ -315,6 +400,6 @@ def test_a_hostile_address_says_one_command_at_most() -> None:
 
 def test_a_dialogue_that_does_not_begin_is_a_submission_that_reached_nobody() -> None:
     with FakeSmtp() as fake, pytest.raises(SubmissionRefused) as caught:
-        deliver(Outgoing(), replace(smtp_server(fake), tls="starttls"), USER, Waits(), INTERVAL)
+        deliver(Outgoing(), replace(smtp_server(fake), tls="starttls"), USER, Noting(), Waits(), INTERVAL)
     assert str(caught.value) == NO_STARTTLS
     assert fake.verbs() == ["EHLO", "QUIT"]

@@ -1,17 +1,26 @@
 """A draft while it comes in, and what keeps it from going out before anybody is asked; the rest is a session's test."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from imapproxy.errors import ClientError, SubmissionRefused
+from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
 from imapproxy.net import outbox as outbox_module
 from imapproxy.net.client_address import ClientAddress, User
+from imapproxy.net.deliver import UNCERTAIN
+from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, key_of
+from imapproxy.net.journal_file import make
 from imapproxy.net.outbox import Outbox
+from imapproxy.net.service import Service
+from imapproxy.net.spool import Spool
 from imapproxy.protocol.login import Credentials
-from tests.functional.fake_smtp import FakeSmtp
-from tests.net.peers import Stop, nothing_left
+from imapproxy.submission import Submitted
+from tests.functional.fake_smtp import CLOSE, FakeSmtp, Script, Turns
+from tests.net.peers import Log, Stop, nothing_left
 from tests.net.services import counting, service_for
 
 FRED = User(
@@ -19,12 +28,20 @@ FRED = User(
     ClientAddress("203.0.113.9", 40000, "198.51.100.1", 143, False),
 )
 DRAFT = memoryview(b"From: fred@example.com\r\nTo: ann@example.com\r\n\r\nhello\r\n")
+IDENTIFIED = memoryview(b"Message-ID: <1@example.com>\r\n" + DRAFT)
 
 
 @pytest.fixture(autouse=True)
 def tidiness() -> Iterator[None]:
     with nothing_left():
         yield
+
+
+def sent(outbox: Outbox) -> Submitted:
+    """Submit the draft, which has not been sent before."""
+    submitted = outbox.submit(FRED)
+    assert isinstance(submitted, Submitted)
+    return submitted
 
 
 def ignore() -> None:
@@ -36,7 +53,7 @@ def test_a_draft_goes_out_once(stop: Stop) -> None:
         outbox = Outbox(service_for(1, smtp.port, stop.fd), ignore)
         outbox.write(DRAFT[:10])
         outbox.write(DRAFT[10:])
-        submitted = outbox.submit(FRED)
+        submitted = sent(outbox)
         assert (submitted.recipients, submitted.size) == (1, len(smtp.messages[0].content))
         assert b"Received: from [203.0.113.9]\r\n" in smtp.messages[0].content
         with pytest.raises(ClientError, match="empty"):
@@ -60,7 +77,7 @@ def test_what_went_wrong_with_a_draft_is_said_when_it_is_whole_and_then_forgotte
         with pytest.raises(ClientError, match="NUL"):
             outbox.submit(FRED)
         outbox.write(DRAFT)
-        assert outbox.submit(FRED).recipients == 1
+        assert sent(outbox).recipients == 1
 
 
 def test_a_user_past_the_limit_is_refused_before_anybody_is_asked(stop: Stop) -> None:
@@ -89,6 +106,185 @@ def test_while_others_submit_it_waits_and_says_so(stop: Stop, monkeypatch: pytes
     with FakeSmtp() as smtp, places:
         outbox = Outbox(service_for(1, smtp.port, stop.fd, running_submissions=places), wait)
         outbox.write(DRAFT)
-        assert outbox.submit(FRED).recipients == 1
+        assert sent(outbox).recipients == 1
         places.acquire()
     assert len(waits) == 3
+
+
+# With a journal.
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    path = str(tmp_path / "journal")
+    make(path)
+    with closing(Journal(path)) as kept:
+        yield kept
+
+
+def submitted(
+    service: Service, draft: memoryview = IDENTIFIED, user: User = FRED, waiting: Callable[[], None] = ignore
+) -> Submitted | Earlier:
+    outbox = Outbox(service, waiting)
+    outbox.write(draft)
+    return outbox.submit(user)
+
+
+def key(draft: memoryview = IDENTIFIED) -> bytes:
+    with Spool() as spool:
+        spool.write(draft)
+        return key_of("fred", spool.digest())
+
+
+def test_what_was_accepted_does_not_go_out_again(stop: Stop, journal: Journal) -> None:
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        assert isinstance(submitted(service), Submitted)
+        again = submitted(service)
+        assert isinstance(again, Earlier)
+        assert again.reply == "250 2.0.0 ok: queued as FAKE1"
+        assert len(smtp.messages) == 1
+
+
+def test_another_user_or_another_octet_is_another_message(stop: Stop, journal: Journal) -> None:
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        ann = replace(FRED, credentials=replace(FRED.credentials, user="ann"))
+        others = memoryview(bytes(IDENTIFIED).replace(b"fred@", b"ann@"))
+        for draft in (IDENTIFIED, memoryview(bytes(IDENTIFIED) + b"\r\n"), memoryview(bytes(IDENTIFIED)[:-2])):
+            assert isinstance(submitted(service, draft), Submitted)
+        assert isinstance(submitted(service, others, ann), Submitted)
+        assert len(smtp.messages) == 4
+
+
+def test_what_has_neither_message_id_nor_date_goes_out_each_time(stop: Stop, journal: Journal) -> None:
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        for _ in range(2):
+            assert isinstance(submitted(service, DRAFT), Submitted)
+        assert len(smtp.messages) == 2
+
+
+@pytest.mark.parametrize("refusal", [{"RCPT": "550 5.1.1 no"}, {".": "451 4.3.0 not now"}, {"GREETING": CLOSE}])
+def test_what_was_refused_is_tried_again(stop: Stop, journal: Journal, refusal: dict[str, Script]) -> None:
+    with FakeSmtp(replies=refusal) as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        for _ in range(2):
+            with pytest.raises(SubmissionRefused):
+                submitted(service)
+        smtp.script |= {"GREETING": "220 hi", "RCPT": "250 ok", ".": "250 ok"}
+        smtp.messages.clear()
+        assert isinstance(submitted(service), Submitted)
+        assert len(smtp.messages) == 1
+
+
+def test_what_may_have_been_accepted_goes_out_again_and_that_is_said(stop: Stop, journal: Journal, log: Log) -> None:
+    with FakeSmtp(replies={".": Turns(CLOSE, "250 ok")}) as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        with pytest.raises(DeliveryUncertain):
+            submitted(service)
+        assert log.of("double-possible") == []
+        assert isinstance(submitted(service), Submitted)
+        assert log.of("double-possible") == [
+            "double-possible user=fred client=203.0.113.9 message=<1@example.com>",
+        ]
+        assert isinstance(submitted(service), Earlier)
+        assert len(smtp.messages) == 2
+
+
+def test_a_repetition_does_not_count_as_another_submission(stop: Stop, journal: Journal) -> None:
+    with FakeSmtp() as smtp, counting(submissions_per_hour=1) as ledger:
+        service = service_for(1, smtp.port, stop.fd, journal=journal, ledger=ledger)
+        assert isinstance(submitted(service), Submitted)
+        assert isinstance(submitted(service), Earlier)
+        with pytest.raises(SubmissionRefused, match=r"4\.7\.1"):
+            submitted(service, memoryview(bytes(IDENTIFIED) + b"\r\n"))
+        with pytest.raises(SubmissionRefused, match=r"4\.7\.1"):  # nothing of the refused one is remembered
+            submitted(service, memoryview(bytes(IDENTIFIED) + b"\r\n"))
+
+
+@pytest.mark.parametrize(("accepts", "kind"), [(True, Earlier), (False, Submitted)])
+def test_while_it_is_under_way_elsewhere_the_second_waits_for_what_becomes_of_it(
+    stop: Stop, journal: Journal, monkeypatch: pytest.MonkeyPatch, accepts: bool, kind: type[Submitted | Earlier]
+) -> None:
+    monkeypatch.setattr(outbox_module, "CLAIM_INTERVAL", 0.005)
+    monkeypatch.setattr(outbox_module, "WAITING_INTERVAL", 0.02)
+    places = threading.BoundedSemaphore(1)
+    waits = []
+    first = journal.claim(key())
+    assert isinstance(first, Claim)
+
+    def wait() -> None:
+        waits.append(1)
+        assert places.acquire(blocking=False)  # it takes nobody's place meanwhile
+        places.release()
+        if len(waits) == 3:
+            with first:
+                if accepts:
+                    first.accepted("250 first")
+
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal, running_submissions=places)
+        assert isinstance(submitted(service, waiting=wait), kind)
+        assert len(smtp.messages) == (not accepts)
+    assert len(waits) == 3
+
+
+def test_who_waited_in_vain_is_answered_as_the_first_and_sends_nothing(
+    stop: Stop, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "CLAIM_INTERVAL", 0.005)
+    monkeypatch.setattr(outbox_module, "WAITING_INTERVAL", 0.02)
+    first = journal.claim(key())
+    assert isinstance(first, Claim)
+
+    def lose_the_reply() -> None:
+        with suppress(DeliveryUncertain), first:
+            first.sending()
+            raise DeliveryUncertain(UNCERTAIN)
+
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        with pytest.raises(DeliveryUncertain) as caught:
+            submitted(service, waiting=lose_the_reply)
+        assert caught.value.text == UNCERTAIN
+        assert smtp.messages == []
+        assert isinstance(submitted(service), Submitted)
+
+
+def test_who_waits_is_told_when_the_program_stops(stop: Stop, journal: Journal) -> None:
+    first = journal.claim(key())
+    assert isinstance(first, Claim)
+    with first:
+        stop.give()
+        with pytest.raises(SubmissionRefused) as caught:
+            submitted(service_for(1, 25, stop.fd, journal=journal))
+        assert caught.value.text == "4.3.2 the proxy is shutting down; try again later"
+
+
+def test_without_its_journal_nothing_is_sent_that_could_be_sent_twice(
+    stop: Stop, tmp_path: Path, journal: Journal
+) -> None:
+    service = service_for(1, 25, stop.fd, journal=Journal(str(tmp_path / "gone")))
+    with pytest.raises(SubmissionRefused) as caught:
+        submitted(service)
+    assert caught.value.text == UNUSABLE
+    with FakeSmtp() as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=Journal(str(tmp_path / "gone")))
+        assert isinstance(submitted(service, DRAFT), Submitted)
+
+
+def test_what_the_journal_cannot_note_gets_no_final_dot(stop: Stop, tmp_path: Path, journal: Journal) -> None:
+    with FakeSmtp() as smtp:
+        accepts = smtp.script["DATA"]
+
+        def losing_the_journal() -> Iterator[Script]:
+            (tmp_path / "journal").unlink()
+            yield accepts
+
+        smtp.script["DATA"] = losing_the_journal()
+        with pytest.raises(SubmissionRefused) as caught:
+            submitted(service_for(1, smtp.port, stop.fd, journal=journal))
+        assert caught.value.text == UNUSABLE
+    assert smtp.messages == []
+    assert len(smtp.unfinished) == 1

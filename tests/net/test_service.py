@@ -3,12 +3,14 @@
 import socket
 import ssl
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
 from imapproxy.config import Config, parse_command_line
 from imapproxy.errors import ConfigError
 from imapproxy.net.contexts import TlsContexts
+from imapproxy.net.journal import Journal
 from imapproxy.net.ledger import Ledger
 from imapproxy.net.registry import Registry
 from imapproxy.net.relay import Patience
@@ -54,6 +56,12 @@ def test_a_service_is_what_the_configuration_says() -> None:
     smtp = service.smtp
     assert (smtp.host, smtp.port, smtp.auth, smtp.timeout) == ("127.0.0.1", 1025, "user", 8)
     assert (smtp.host_name, smtp.tls, smtp.xclient) == ("host.example", "off", True)
+
+
+def test_there_is_a_journal_where_one_is_configured(tmp_path: Path) -> None:
+    assert service_for().journal is None
+    assert isinstance(service_for(f"--journal={tmp_path / 'journal'}").journal, Journal)
+    assert list(tmp_path.iterdir()) == []  # it is there already when a worker starts
 
 
 @pytest.mark.parametrize("way", ["off", "proxy-protocol"])

@@ -9,8 +9,9 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,8 @@ from imapproxy.net import outbox as outbox_module
 from imapproxy.net import session as session_module
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.deliver import SmtpServer
+from imapproxy.net.journal import Journal
+from imapproxy.net.journal_file import make
 from imapproxy.net.ledger import FIRST_DELAY, FREE_FAILURES
 from imapproxy.net.relay import Patience
 from imapproxy.net.service import Service
@@ -223,6 +226,28 @@ def test_a_refused_submission_is_logged_as_it_is_answered(log: Log, stop: Stop) 
         "submission-refused user=fred client=192.0.2.1 answer=,bob@example.com",
     ]
     assert log.of("submission") == []
+
+
+def test_a_repeated_submission_is_answered_with_when_it_was_accepted_and_logged(
+    log: Log, stop: Stop, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "journal")
+    make(path)
+    draft = b"Message-ID: <1@example.com>\r\n" + DRAFT
+    with (
+        closing(Journal(path, lambda: datetime(2026, 11, 24, 10, tzinfo=UTC).timestamp())) as journal,
+        session(log, stop, journal=journal) as scene,
+    ):
+        scene.log_in()
+        assert scene.submit(draft) == b"s OK SUBMIT completed\r\n"
+        assert scene.submit(draft) == b"s OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:00 UTC)\r\n"
+        assert len(scene.smtp.messages) == 1
+        totals = scene.service.registry.report()["totals"]
+    assert (totals["submissions_accepted"], totals["submissions_repeated"]) == (1, 1)
+    assert log.of("submission-repeated") == [
+        "submission-repeated user=fred client=192.0.2.1 accepted=2026-11-24T10:00:00Z"
+        ' reply="250 2.0.0 ok: queued as FAKE1"'
+    ]
 
 
 @pytest.mark.parametrize(

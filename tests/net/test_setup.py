@@ -1,21 +1,24 @@
 """What one configuration needs, and what a reload takes over."""
 
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from imapproxy.config import Config, parse_command_line
 from imapproxy.errors import ConfigError
+from imapproxy.net import journal_file, privileges, workers
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.loop import Loop
-from imapproxy.net.privileges import Owner
+from imapproxy.net.privileges import ROOT, Owner
 from imapproxy.net.setup import Setup, prepare, release
 from tests.functional.certificates import Certificates, make_certificates
-from tests.functional.process import free_ports
+from tests.functional.process import free_ports, public_directory
 from tests.net.peers import listening, port_of
 
 
@@ -112,16 +115,65 @@ def test_an_address_may_become_one_for_tls(ports: list[str], certificates: Certi
         assert [door.is_tls for door in second.assignment.doors] == [True]
 
 
-@pytest.mark.parametrize("what", ["listen", "status-listen", "control-socket", "tls-cert"])
+def test_a_journal_is_made_by_whom_the_workers_become(ports: list[str]) -> None:
+    with public_directory("imapproxy-journal-") as directory:
+        journal = directory / "journal"
+        flags = ["--user=nobody"] if os.geteuid() == ROOT else []
+        owner = pwd.getpwnam("nobody").pw_uid if flags else os.geteuid()
+        os.chown(directory, owner, -1)
+        with held(prepared(f"--listen={ports[0]}", f"--journal={journal}", *flags)):
+            assert {path.name for path in directory.iterdir()} == {"journal", "journal-lock"}
+            assert {path.stat().st_uid for path in directory.iterdir()} == {owner}
+
+
+@pytest.mark.skipif(os.geteuid() != ROOT, reason="only root can become another user")
+def test_a_directory_that_only_the_parent_can_write_to_is_no_place_for_a_journal(ports: list[str]) -> None:
+    with public_directory("imapproxy-journal-") as directory:
+        with pytest.raises(ConfigError) as caught:
+            prepared(f"--listen={ports[0]}", f"--journal={directory / 'journal'}", "--user=nobody")
+        assert str(caught.value).startswith(f"journal: cannot use {directory / 'journal'}: Permission denied;")
+        assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "surprise", "reason"),
+    [
+        (workers, "fork", BlockingIOError(11, "no room"), "journal: cannot start a process that makes it: no room"),
+        (privileges, "drop", PermissionError(1, "not permitted"), "[Errno 1] not permitted"),
+        (journal_file, "make", RuntimeError("surprise"), "journal: {0} could not be made; the log says why"),
+    ],
+)
+def test_why_a_journal_was_not_made_is_said_or_where_it_stands(
+    ports: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    name: str,
+    surprise: Exception,
+    reason: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise surprise
+
+    monkeypatch.setattr(module, name, fail)
+    monkeypatch.setattr(privileges, "owner_of", lambda *_: Owner("", 0, 0))
+    with pytest.raises(ConfigError) as caught:
+        prepared(f"--listen={ports[0]}", f"--journal={tmp_path / 'journal'}")
+    assert str(caught.value) == reason.format(tmp_path / "journal")
+
+
+@pytest.mark.parametrize("what", ["listen", "status-listen", "control-socket", "tls-cert", "journal"])
 def test_where_something_is_not_to_be_had_nothing_is_left_open(ports: list[str], tmp_path: Path, what: str) -> None:
     first = prepared(f"--listen={ports[0]}")
     certificate = tmp_path / "cert"
     certificate.touch()
+    (tmp_path / "text").write_text("no database\n" * 100, encoding="ascii")
     with held(first), listening() as other:
         flags = {
             "listen": ["--listen", f"127.0.0.1:{port_of(other)}"],
             "status-listen": ["--status-listen", f"127.0.0.1:{port_of(other)}", "--control-socket", f"{tmp_path}/c"],
             "control-socket": ["--control-socket", f"{tmp_path}"],
+            "journal": ["--journal", str(tmp_path / "text")],
             "tls-cert": ["--tls-cert", str(certificate), "--listen-tls", ports[2]],
         }
         before = os.listdir("/proc/self/fd")

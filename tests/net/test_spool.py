@@ -1,3 +1,4 @@
+import hashlib
 import mmap
 import os
 import tempfile
@@ -35,6 +36,15 @@ def test_holds_a_draft_with_its_line_ends_made_crlf(
             spool.write(chunk)
         assert spool.received == sum(len(chunk) for chunk in chunks)
         assert spool.content() == content
+
+
+def test_the_digest_is_of_the_octets_as_they_came() -> None:
+    with Spool() as spool:
+        spool.write(b"a\n")
+        spool.write(b"b\r\n")
+        assert spool.digest() == hashlib.sha256(b"a\nb\r\n").digest()
+        assert spool.content() == b"a\r\nb\r\n"
+        assert spool.digest() == hashlib.sha256(b"a\nb\r\n").digest()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The dialogue, as scripts: see ``script``. What is not mentioned passes byte for byte."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_submission_is_answered_with_a_remark_where_there_is_one(remark: str, 
     scene.client(b"a SUBMIT {5+}\r\nTo: x\r\n")
     scene.take(scene.dialogue.submitted(remark))
     assert scene.to_client == answer
+
+
+def test_a_submission_that_was_accepted_before_is_answered_as_one_that_is_accepted() -> None:
+    scene = Scene()
+    scene.play(GREETING + LOGIN)
+    scene.client(b"a SUBMIT {5+}\r\nTo: x\r\nb NOOP\r\n")
+    scene.take(scene.dialogue.submitted_earlier(datetime(2026, 11, 24, 10, 0, 7, tzinfo=UTC)))
+    assert scene.to_client == b"a OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:07 UTC)\r\n"
+    assert scene.to_upstream.endswith(b"b NOOP\r\n")
 
 
 def test_a_client_that_speaks_before_the_greeting_is_held() -> None:

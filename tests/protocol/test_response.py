@@ -1,5 +1,7 @@
 """Lines of ours: one line each, printable US-ASCII, bounded, and a SUBMIT's answer in the draft's form."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,13 @@ def test_answer_to_a_submission_that_reached_all() -> None:
 )
 def test_what_did_not_go_well_after_a_submission_reached_all(remark: str, want: bytes) -> None:
     assert response.submitted(b"t", remark) == want
+
+
+def test_answer_to_a_submission_that_reached_all_before() -> None:
+    at = datetime(2026, 11, 24, 10, 0, 7, tzinfo=UTC)
+    assert response.submitted_earlier(b"t", at) == (
+        b"t OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:07 UTC)\r\n"
+    )
 
 
 def test_our_other_lines() -> None:

@@ -1,0 +1,255 @@
+"""The journal: what was submitted, so that what comes again is not sent again (DESIGN 4.3).
+
+A client that lost the answer sends again. Who it is and every octet of what it sends make the key: the same key is the
+same submission. What is known of one, and what then becomes of the same again:
+
+    state           since when                                  the same again
+    (none)          never, refused, or over a day ago           is sent
+    running         it was claimed                              waits; is sent if the owner has died
+    sending         just before the final dot is written        waits; is sent, in doubt, if the owner has died
+    uncertain       the dot was written, and no reply came      is sent, in doubt
+    accepted        the SMTP server took it                     has the answer of the first
+
+Each state is on the disk before what it announces happens. An owner, which is one claim in one worker, is there as long
+as its lock is (``presence``). In doubt means that somebody may have got it already: the log says so, and a refusal does
+not take the doubt away. Nothing here can make a NO of what was accepted.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal, NamedTuple
+
+from imapproxy.errors import DeliveryUncertain, SubmissionRefused
+from imapproxy.logs import LOGGER, record
+from imapproxy.net.journal_file import NotOurs, lock_file, opened, transaction
+from imapproxy.net.presence import Presence
+
+KEPT_FOR = 24 * 3600.0  # seconds; who tries again does so within hours
+MAX_ENTRIES = 100_000  # some 30 MB; the oldest make room
+# How long this process's other threads may keep the journal busy, in seconds: longer than one waits for the file.
+TURN_PATIENCE = 10.0
+
+UNUSABLE = "4.3.0 the proxy cannot use its journal; try again later"
+
+_State = Literal["running", "sending", "accepted", "uncertain"]
+_STATES = frozenset(_State.__args__)  # type: ignore[attr-defined]
+_NOBODY = 0
+
+_SELECT = "SELECT state, doubtful, owner, at, reply FROM submission WHERE key = ?"
+_STORE = """
+    INSERT INTO submission (key, state, doubtful, owner, at, reply) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET
+        state = excluded.state, doubtful = excluded.doubtful, owner = excluded.owner, at = excluded.at,
+        reply = excluded.reply
+"""
+_DELETE = "DELETE FROM submission WHERE key = ?"
+# What lies in the future was written when the clock was wrong.
+_FORGET_OLD = "DELETE FROM submission WHERE at < ? OR at > ?"
+_FORGET_MANY = "DELETE FROM submission WHERE number <= (SELECT max(number) FROM submission) - ?"
+
+
+def key_of(user: str, digest: bytes) -> bytes:
+    """Return the key of a submission; ``digest`` is that of all its octets, and of fixed length."""
+    return hashlib.sha256(digest + user.encode("utf-8", "surrogateescape")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The same submission, accepted before: when, and the SMTP server's reply."""
+
+    at: datetime
+    reply: str
+
+
+class _Entry(NamedTuple):
+    """``at`` is Unix time, of the last change; ``is_doubtful``: an earlier try may have reached somebody."""
+
+    state: _State
+    is_doubtful: bool
+    owner: int
+    at: float
+    reply: str = ""
+
+
+class Journal:
+    """A worker's view of the journal at ``path``, for all its threads; it is opened when it is first needed.
+
+    What goes wrong with it is logged as ``journal-failed``, and the file opened anew the next time.
+    """
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._presence = Presence(lock_file(path))
+        self._database: sqlite3.Connection | None = None
+        self._identity: os.stat_result | None = None
+
+    def claim(self, key: bytes) -> "Claim | Earlier | None":
+        """Return the right to send this submission, or what came of it earlier; None while another has that right.
+
+        Raise SubmissionRefused where the journal cannot be used.
+        """
+        with self._in_turn() as database, ExitStack() as stack:
+            owner = self._presence.enter()
+            stack.callback(self._presence.leave, owner)
+            with transaction(database):
+                self._forget(database)
+                found = self._found(database, key, owner)
+            if isinstance(found, Claim):
+                stack.pop_all()
+            return found
+
+    def close(self) -> None:
+        """Close the file, and let others know that we are no longer there."""
+        with self._lock:
+            self._disconnect()
+            self._presence.close()
+
+    def note(self, claim: "Claim", state: _State, reply: str = "") -> None:
+        """Write down how far a claim of ours has come; raise SubmissionRefused where that fails."""
+        owner = claim.owner if state == "sending" else _NOBODY
+        with self._in_turn() as database, transaction(database):
+            if state != "accepted":  # of that there is no doubt, whosever it is
+                self._check_ours(database, claim)
+            _store(database, claim.key, _Entry(state, claim.is_doubtful, owner, self._clock(), reply))
+
+    def strike(self, claim: "Claim") -> None:
+        """Forget a claim of ours, which has reached nobody; raise SubmissionRefused where that fails."""
+        with self._in_turn() as database, transaction(database):
+            self._check_ours(database, claim)
+            database.execute(_DELETE, (claim.key,))
+
+    def let_go(self, claim: "Claim") -> None:
+        """Have a claim of ours no longer, whatever was written down."""
+        with self._lock, suppress(OSError):
+            self._presence.leave(claim.owner)
+
+    def _check_ours(self, database: sqlite3.Connection, claim: "Claim") -> None:
+        """Raise SubmissionRefused where another took us for dead: the clock jumped, or the locks were removed."""
+        entry = _entry_of(database, claim.key)
+        if entry is not None and entry.owner != claim.owner:
+            raise self._failure("another has taken the submission over")
+
+    def _forget(self, database: sqlite3.Connection) -> None:
+        now = self._clock()
+        database.execute(_FORGET_OLD, (now - KEPT_FOR, now + KEPT_FOR))
+        database.execute(_FORGET_MANY, (MAX_ENTRIES,))
+
+    def _found(self, database: sqlite3.Connection, key: bytes, owner: int) -> "Claim | Earlier | None":
+        before = _entry_of(database, key)
+        if before and before.state == "accepted":
+            return Earlier(datetime.fromtimestamp(before.at, UTC), before.reply)
+        if before and before.owner != _NOBODY and self._presence.is_there(before.owner):
+            return None
+        is_doubtful = before is not None and (before.is_doubtful or before.state != "running")
+        _store(database, key, _Entry("running", is_doubtful, owner, self._clock()))
+        return Claim(self, key, is_doubtful, owner)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[sqlite3.Connection]:
+        """Have the database; SubmissionRefused is what its failures become."""
+        if not self._lock.acquire(timeout=TURN_PATIENCE):
+            raise self._failure("it is too slow")
+        try:
+            yield self._connection()
+        except (sqlite3.Error, NotOurs, OSError) as failure:
+            self._disconnect()
+            raise self._failure(getattr(failure, "strerror", None) or str(failure)) from failure
+        finally:
+            self._lock.release()
+
+    def _failure(self, reason: str) -> SubmissionRefused:
+        LOGGER.error(record("journal-failed", journal=self._path, reason=reason))
+        return SubmissionRefused(UNUSABLE)
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return a connection to the file that has the name now, and raise OSError where none has."""
+        now = os.stat(self._path)
+        if self._database is None or self._identity is None or not os.path.samestat(self._identity, now):
+            self._disconnect()
+            self._database, self._identity = opened(self._path), now
+        return self._database
+
+    def _disconnect(self) -> None:
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
+
+
+class Claim:
+    """The right to send one submission, nobody else's for as long as the ``with`` lasts."""
+
+    __slots__ = ("_journal", "_state", "is_doubtful", "key", "owner")
+
+    def __init__(self, journal: Journal, key: bytes, is_doubtful: bool, owner: int) -> None:
+        self._journal = journal
+        self._state: _State = "running"
+        self.key = key
+        self.is_doubtful = is_doubtful
+        self.owner = owner
+
+    def sending(self) -> None:
+        """Note that from now on it may be accepted; raise SubmissionRefused where that fails, and it must not be."""
+        self._journal.note(self, "sending")
+        self._state = "sending"
+
+    def accepted(self, reply: str) -> None:
+        """Note that it was accepted, with the SMTP server's reply; whatever becomes of the note, it was."""
+        self._state = "accepted"
+        with suppress(SubmissionRefused):
+            self._journal.note(self, "accepted", reply)
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._state != "accepted":
+                with suppress(SubmissionRefused):
+                    self._settle(error)
+        finally:
+            self._journal.let_go(self)
+
+    def _settle(self, error: BaseException | None) -> None:
+        was_refused = isinstance(error, SubmissionRefused) and not isinstance(error, DeliveryUncertain)
+        if self.is_doubtful or (self._state == "sending" and not was_refused):
+            self._journal.note(self, "uncertain")
+        else:
+            self._journal.strike(self)
+
+
+class Unrecorded:
+    """What stands for a claim where nothing is written down: of a submission that no other can be a repeat of."""
+
+    def sending(self) -> None:
+        """Note nothing."""
+
+    def accepted(self, reply: str) -> None:
+        """Note nothing."""
+
+
+def _store(database: sqlite3.Connection, key: bytes, entry: _Entry) -> None:
+    database.execute(_STORE, (key, *entry))
+
+
+def _entry_of(database: sqlite3.Connection, key: bytes) -> _Entry | None:
+    row = database.execute(_SELECT, (key,)).fetchone()
+    if row is None:
+        return None
+    entry = _Entry(*row)
+    is_whole = entry.state in _STATES and tuple(map(type, entry[2:])) == (int, float, str)
+    if not is_whole:  # SQLite itself takes any value for any column
+        raise sqlite3.DatabaseError("an entry is damaged")
+    return entry
