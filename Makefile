@@ -11,10 +11,12 @@ DEB_PACKAGES := dpkg-dev debhelper dh-python
 
 # fakeroot: an ordinary user's Postfix must believe that it is root.
 # mmdebstrap: it makes the throw-away Debian on which the package is installed.
-TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd $(DEB_PACKAGES)
+# libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
+TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
+	git git-email libmailtools-perl mailutils bsd-mailx $(DEB_PACKAGES)
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
-# Where 'make install' puts the program; DESTDIR goes before all of it. The service is known by these places in /etc to
+# Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to
 # init and systemd, and to logrotate and fail2ban.
 PREFIX := /usr/local
 SYSCONFDIR := /etc
@@ -22,14 +24,19 @@ UNITDIR := $(SYSCONFDIR)/systemd/system
 TO_PROGRAM = $(DESTDIR)$(PREFIX)/share/imapproxy
 TO_ETC = $(DESTDIR)$(SYSCONFDIR)
 TO_MAN = $(DESTDIR)$(PREFIX)/share/man
-FOR_PREFIX = sed 's|/usr/bin/imapproxy|$(PREFIX)/bin/imapproxy|'
+TO_DOC = $(DESTDIR)$(PREFIX)/share/doc/imapproxy
+FOR_PREFIX = sed -E 's,/usr/(bin|share|share/doc)/imap,$(PREFIX)/\1/imap,'
 INSTALL := install -m 755
 INSTALL_DATA := install -m 644
 
 BUILD := build
 DIST := dist
 
-.PHONY: help demo test lint types packages bench format clean uninstall deb
+# In bin; their names do not tell ruff that they are Python.
+COMMANDS := imap-submit imapproxy
+STYLED := . $(addprefix bin/,$(COMMANDS))
+
+.PHONY: help demo test lint types packages bench soak faults fuzz format clean uninstall deb
 .PHONY: install install-needs install-program install-service install-account
 
 help: ## this list
@@ -45,8 +52,8 @@ test: lint types packages ## style, types, all tests with real servers and clien
 		|| { echo "$$report"; exit 1; }
 
 lint: .venv/test.stamp ## style only
-	@$(BIN)/ruff check . bin/imapproxy
-	@$(BIN)/ruff format --check . bin/imapproxy
+	@$(BIN)/ruff check $(STYLED)
+	@$(BIN)/ruff format --check $(STYLED)
 
 types: .venv/test.stamp ## types only
 	@$(BIN)/mypy --strict
@@ -59,9 +66,18 @@ bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic
 	@tests/setup/install-packages $(BENCH_PACKAGES) || true
 	@$(BIN)/python -m bench $(ARGS)
 
+soak: .venv/test.stamp ## hundreds of clients come and go for SECONDS=600; every octet and every leak counts
+	@$(BIN)/python -m bench.soak $(or $(SECONDS),600)
+
+faults: .venv/test.stamp ## break a submission at every step, and count what arrived: nothing lost, nothing doubled
+	@$(BIN)/python -m tests.faults
+
+fuzz: .venv/test.stamp ## throw octets at what reads them, for SECONDS=60 in all; TARGET= for some of the targets
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(TARGET)
+
 format: .venv/test.stamp ## let ruff mend the style
-	@$(BIN)/ruff check --fix . bin/imapproxy
-	@$(BIN)/ruff format . bin/imapproxy
+	@$(BIN)/ruff check --fix $(STYLED)
+	@$(BIN)/ruff format $(STYLED)
 
 # With DESTDIR it only writes files, as a packager wants it; see debian/rules.
 install: install-needs install-program install-service install-account ## as a service; PREFIX=/usr/local, DESTDIR=
@@ -72,16 +88,19 @@ install-needs:
 	@test -n "$(DESTDIR)" || $(PYTHON) -c 'import configargparse, daemon, idna, prometheus_client' 2>/dev/null \
 		|| tests/setup/install-packages $(RUN_PACKAGES)
 
-# Python looks for modules where the file lies that a link names: the package stands beside the command.
+# Python looks for modules where the file lies that a link names: the package stands beside the commands.
 install-program: install-needs
 	@rm -rf $(TO_PROGRAM)/imapproxy
-	@$(INSTALL) -d $(TO_PROGRAM) $(DESTDIR)$(PREFIX)/bin $(TO_MAN)/man5 $(TO_MAN)/man8
+	@$(INSTALL) -d $(TO_PROGRAM) $(DESTDIR)$(PREFIX)/bin $(addprefix $(TO_MAN)/man,1 5 8) $(TO_DOC)/examples
 	@find imapproxy -type f \( -name '*.py' -o -name py.typed \) -exec $(INSTALL_DATA) -D '{}' '$(TO_PROGRAM)/{}' \;
-	@sed '1s|^.*$$|#!$(PYTHON)|' bin/imapproxy | $(INSTALL) /dev/stdin $(TO_PROGRAM)/imapproxy-command
-	@ln -sf ../share/imapproxy/imapproxy-command $(DESTDIR)$(PREFIX)/bin/imapproxy
+	@set -e; for command in $(COMMANDS); do \
+		sed '1s|^.*$$|#!$(PYTHON)|' bin/$$command | $(INSTALL) /dev/stdin $(TO_PROGRAM)/$$command-command; \
+		ln -sf ../share/imapproxy/$$command-command $(DESTDIR)$(PREFIX)/bin/$$command; done
 	@test -n "$(DESTDIR)" || $(PYTHON) -m compileall -q $(TO_PROGRAM)
+	@$(FOR_PREFIX) docs/man/imap-submit.1 | $(INSTALL_DATA) /dev/stdin $(TO_MAN)/man1/imap-submit.1
 	@$(INSTALL_DATA) docs/man/imapproxy.conf.5 $(TO_MAN)/man5
 	@$(INSTALL_DATA) docs/man/imapproxy.8 $(TO_MAN)/man8
+	@$(INSTALL_DATA) etc/imap-submit.conf $(TO_DOC)/examples
 
 # What the administrator may have changed is left alone.
 install-service: install-program
@@ -101,8 +120,9 @@ install-account: install-program
 	@test -n "$(DESTDIR)" || test "$$(id -u)" != 0 || $(TO_PROGRAM)/make-account
 
 uninstall: ## remove what install put there, but for configuration, log, state and user
-	rm -rf $(TO_PROGRAM)
-	rm -f $(DESTDIR)$(PREFIX)/bin/imapproxy $(TO_MAN)/man5/imapproxy.conf.5 $(TO_MAN)/man8/imapproxy.8 \
+	rm -rf $(TO_PROGRAM) $(TO_DOC)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(COMMANDS)) \
+		$(addprefix $(TO_MAN)/,man1/imap-submit.1 man5/imapproxy.conf.5 man8/imapproxy.8) \
 		$(DESTDIR)$(UNITDIR)/imapproxy.service $(TO_ETC)/init.d/imapproxy $(TO_ETC)/logrotate.d/imapproxy \
 		$(TO_ETC)/fail2ban/filter.d/imapproxy.conf $(TO_ETC)/fail2ban/jail.d/imapproxy.conf
 

@@ -7,6 +7,9 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 
+# There are wheels of it for Linux only.
+FUZZER = "atheris>=3,<4; platform_system == 'Linux'"
+
 
 def version() -> str:
     """Return the version that ``imapproxy/__init__.py`` states, without importing it."""
@@ -25,7 +28,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["imapproxy", "imapproxy.*"]),
     package_data={"imapproxy": ["py.typed"]},
-    scripts=["bin/imapproxy"],
+    scripts=["bin/imap-submit", "bin/imapproxy"],
     # Each range admits Debian 12's own package as its lowest version; README says what each is for.
     install_requires=[
         "configargparse>=1.5.3,<2",
@@ -35,7 +38,9 @@ setup(
     ],
     extras_require={
         "demo": ["pymap>=0.36,<0.37", "aiosmtpd>=1.4.4,<2"],
+        "fuzz": [FUZZER],
         "test": [
+            FUZZER,
             "hypothesis>=6.100,<7",
             "mypy>=1.10,<3",
             "pytest>=8,<10",

@@ -7,9 +7,6 @@ Nothing is ignored: what cannot be used is a ``ConfigError``, a line for each pr
 key.
 """
 
-import configparser
-import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TextIO
@@ -19,6 +16,7 @@ import configargparse  # type: ignore[import-untyped]
 from imapproxy import __version__
 from imapproxy.consistency import contradictions, doubts, exposed_secrets
 from imapproxy.errors import ConfigError
+from imapproxy.ini import Ini, suggestion
 from imapproxy.options import BY_NAME, OPTIONS, SECTIONS, Config, Option
 from imapproxy.values import HostPort
 
@@ -28,83 +26,38 @@ __all__ = ["CommandLine", "Config", "HostPort", "command_line_parser", "parse_co
 # --- the INI file ------------------------------------------------------------------------------------------------
 
 
-class _Ini(configparser.ConfigParser):
-    """The file's syntax. A section's name has its line to itself: the stock pattern ignores what follows it."""
-
-    SECTCRE = re.compile(r"\[(?P<header>[^]]+)\]$")
-
-    def optionxform(self, optionstr: str) -> str:
-        return optionstr
-
-
 class IniFile(configargparse.ConfigparserConfigFileParser):  # type: ignore[misc]
     """The file's meaning. The stock parser interpolates ``%``, evaluates ``[…]`` and ignores sections."""
 
     def parse(self, stream: TextIO) -> Mapping[str, str]:
         """Return the text of each key, once it is certain that every one is an option in its section."""
-        ini = _Ini(
-            delimiters=("=",),
-            inline_comment_prefixes=("#", ";"),
-            interpolation=None,
-            default_section="",
-        )
-        try:
-            ini.read_string(stream.read())
-        except UnicodeDecodeError:
-            raise ConfigError(f"{stream.name}: it is not UTF-8 text") from None
-        except (
-            configparser.DuplicateOptionError,
-            configparser.DuplicateSectionError,
-            configparser.ParsingError,
-        ) as error:
-            raise ConfigError(f"{stream.name}: {_syntax_error(error)}") from None
+        ini = Ini(comments_behind_values=("#", ";"))
+        ini.read_stream(stream)
         if problems := [f"{stream.name}: {problem}" for problem in (*_strangers(ini), *_empty_switches(ini))]:
             raise ConfigError("\n".join(problems))
         return {key: text for section in ini.sections() for key, text in ini.items(section)}
 
 
-_SyntaxError = configparser.DuplicateOptionError | configparser.DuplicateSectionError | configparser.ParsingError
-
-
-def _syntax_error(error: _SyntaxError) -> str:
-    """Say in a sentence of ours what configparser could not read."""
-    match error:
-        case configparser.DuplicateOptionError():
-            return f"line {error.lineno}: [{error.section}] {error.option}: is given twice"
-        case configparser.DuplicateSectionError():
-            return f"line {error.lineno}: [{error.section}] is given twice"
-        case configparser.MissingSectionHeaderError():
-            return f"line {error.lineno}: {error.line.strip()!r} stands before the first [section]"
-    line_number, line = error.errors[0]
-    return f"line {line_number}: {line} is neither 'key = value' nor a [section]"
-
-
-def _strangers(ini: configparser.ConfigParser) -> Iterator[str]:
+def _strangers(ini: Ini) -> Iterator[str]:
     """Name the sections that do not exist, and the keys that do not or not there."""
     for section in ini.sections():
         if section not in SECTIONS:
-            yield f"[{section}]: no such section{_suggestion(section, {name: f'[{name}]' for name in SECTIONS})}"
+            yield f"[{section}]: no such section{suggestion(section, {name: f'[{name}]' for name in SECTIONS})}"
             continue
         for key in ini.options(section):
             if key not in BY_NAME:
                 near = {name: f"{name} in [{declared.section}]" for name, declared in BY_NAME.items()}
-                yield f"[{section}] {key}: no such key{_suggestion(key, near)}"
+                yield f"[{section}] {key}: no such key{suggestion(key, near)}"
             elif BY_NAME[key].section != section:
                 yield f"[{section}] {key}: belongs in [{BY_NAME[key].section}]"
 
 
-def _empty_switches(ini: configparser.ConfigParser) -> Iterator[str]:
+def _empty_switches(ini: Ini) -> Iterator[str]:
     """Name the keys that lack their value, and whose flags need none: for those the stock parser drops them."""
     for section in ini.sections():
         for key, text in ini.items(section):
             if not text and key in BY_NAME and BY_NAME[key].kind.alone is not None:
                 yield f"[{section}] {key}: the value is missing ({BY_NAME[key].kind.metavar})"
-
-
-def _suggestion(wrong: str, right: Mapping[str, str]) -> str:
-    """Return a question that names what was probably meant, or nothing."""
-    near = difflib.get_close_matches(wrong.strip().lower(), right, n=1)
-    return f"; is {right[near[0]]} meant?" if near else ""
 
 
 # --- the command line --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "etc" / "imapproxy.conf"
 MAN_CONF = ROOT / "docs" / "man" / "imapproxy.conf.5"
 MAN_PROGRAM = ROOT / "docs" / "man" / "imapproxy.8"
+MAN_IMAP_SUBMIT = ROOT / "docs" / "man" / "imap-submit.1"
 
 NAMES = [option.name for option in OPTIONS]
 
@@ -86,6 +87,7 @@ max-submissions-per-hour = 9
 references = off
 received-client-address = no
 sent-mailbox = Gesendete Objekte/Büro
+journal = {directory}/journal
 [log]
 log-level = WARNING
 log-to = ./imapproxy.log
@@ -150,6 +152,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         references=False,
         received_client_address=False,
         sent_mailbox="Gesendete Objekte/Büro",
+        journal=f"{tmp_path}/journal",
         log_level=logging.WARNING,
         log_to="./imapproxy.log",
         daemon=True,
@@ -425,7 +428,7 @@ def test_the_manual_of_the_program_names_every_flag() -> None:
         assert flag in text.partition(".SH OPTIONS")[2]
 
 
-@pytest.mark.parametrize("page", [MAN_CONF, MAN_PROGRAM], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [MAN_CONF, MAN_PROGRAM, MAN_IMAP_SUBMIT], ids=lambda page: page.name)
 def test_the_manuals_are_well_formed(page: Path) -> None:
     groff = shutil.which("groff")
     assert groff, "the package groff is needed"

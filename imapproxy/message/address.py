@@ -75,7 +75,8 @@ class AddressList:
     mailboxes: tuple[Mailbox, ...]
     phrases: tuple[Stretch, ...]  # display names, of groups too; meaning: without quotes
     domains: tuple[Stretch, ...]  # meaning: in A-labels
-    comments: tuple[Stretch, ...]  # outside of those; meaning: without parentheses
+    bare_names: tuple[Stretch, ...]  # local parts alone; meaning: without quotes
+    comments: tuple[Stretch, ...]  # outside of phrases and domains; meaning: without parentheses
 
 
 # Domain          = sub-domain *("." sub-domain)               ; RFC 5321, 4.1.2
@@ -93,8 +94,8 @@ def address_of(local: str, domain: str) -> Address:
     return Address(_local_part(local), _domain(domain))
 
 
-def parse_address(text: str, default_domain: str) -> Address:
-    """Return the one address that the text is, a bare name completed."""
+def parse_address(text: str, default_domain: str | None = None) -> Address:
+    """Return the one address that the text is; a bare name is at the default domain, or an error."""
     mailboxes = parse_address_list(text, default_domain).mailboxes
     if len(mailboxes) != 1:
         raise AddressError("not one address")
@@ -147,6 +148,7 @@ class _Parser:
         self._mailboxes: list[Mailbox] = []
         self._phrases: list[Stretch] = []
         self._domains: list[Stretch] = []
+        self._bare_names: list[Stretch] = []
 
     def address_list(self) -> AddressList:
         """Read address-list = (address *("," address)) / obs-addr-list."""
@@ -168,7 +170,11 @@ class _Parser:
         if in_group:
             raise AddressError("group left open")
         return AddressList(
-            tuple(self._mailboxes), tuple(self._phrases), tuple(self._domains), tuple(self._outer_comments())
+            tuple(self._mailboxes),
+            tuple(self._phrases),
+            tuple(self._domains),
+            tuple(self._bare_names),
+            tuple(self._outer_comments()),
         )
 
     def _outer_comments(self) -> Iterator[Stretch]:
@@ -208,6 +214,7 @@ class _Parser:
             return address_of(local, self._domain())
         if self._default_domain is None:
             raise AddressError("address without a domain")
+        self._bare_names.append(Stretch(words[0].start, words[-1].end, local))
         return address_of(local, self._default_domain)
 
     def _domain(self) -> str:

@@ -157,10 +157,14 @@ class BoundedIMAP(imaplib.IMAP4):
 
     def expect_answer(self, literals: int) -> None:
         """Begin to count what an answer takes: time, lines, and no more than so many octets in literals."""
-        self._deadline = monotonic() + self._patience
+        self.begin_patience()
         self._octets_left = MAX_ANSWER
         self._lines_left = MAX_LINES
         self._literals_left = literals
+
+    def begin_patience(self) -> None:
+        """Give the server its time again."""
+        self._deadline = monotonic() + self._patience
 
     def ask(
         self,

@@ -1,4 +1,4 @@
-"""Log in to the IMAP server once more, as a user whose login was read as it passed (RFC 9051 6.2.2, 6.2.3).
+"""Log in to an IMAP server (RFC 9051 6.2.2, 6.2.3), once more if need be, as a user whose login was read as it passed.
 
 What is secret goes where the server asks for it, in answers and in literals: there it needs no quoting, and
 ``imaplib`` does not look at it.
@@ -22,27 +22,43 @@ _TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT"})
 _TOO_MANY = "maximum number of connections"
 
 
-def log_in(imap: BoundedIMAP, credentials: Credentials) -> None:
-    """Prove to a server that waits for it who the user is, or raise SubmissionRefused."""
-    if imap.state != "NONAUTH":
-        raise SubmissionRefused(NOTHING_FITS)
-    offered = [word.removeprefix("AUTH=") for word in imap.capabilities if word.startswith("AUTH=")]
-    login = exchange(credentials, offered)
+class NothingFits(Exception):
+    """The server offers no way to log in by which these credentials prove who the user is."""
+
+
+def log_in_once_more(imap: BoundedIMAP, credentials: Credentials) -> None:
+    """Log in as a user whom the server has let in before, or raise SubmissionRefused."""
     try:
-        if login is not None:
-            _authenticate(imap, login)
-        elif _can_log_in_plainly(imap, credentials):
-            _log_in_plainly(imap, credentials)
-        else:
-            raise SubmissionRefused(NOTHING_FITS)
+        log_in(imap, credentials)
+    except NothingFits as failure:
+        raise SubmissionRefused(NOTHING_FITS) from failure
     except ImapRefusal as refusal:
         raise SubmissionRefused(_reason(refusal, credentials)) from refusal
+
+
+def log_in(imap: BoundedIMAP, credentials: Credentials) -> None:
+    """Prove to a server that waits for it who the user is; raise ImapRefusal or NothingFits."""
+    if imap.state != "NONAUTH":
+        raise NothingFits
+    offered = [word.removeprefix("AUTH=") for word in imap.capabilities if word.startswith("AUTH=")]
+    login = exchange(credentials, offered)
+    if login is not None:
+        _authenticate(imap, login)
+    elif _can_log_in_plainly(imap, credentials):
+        _log_in_plainly(imap, credentials)
+    else:
+        raise NothingFits
     imap.state = "AUTH"
+
+
+def is_temporary(refusal: ImapRefusal) -> bool:
+    """Tell whether nothing is wrong with the login, but the server cannot take it now."""
+    return refusal.code in _TEMPORARY or _TOO_MANY in refusal.words.lower()
 
 
 def _authenticate(imap: BoundedIMAP, login: Exchange) -> None:
     """AUTHENTICATE; a server that wants more answers than there are is told ``*``, which cancels."""
-    answers = _Answers([*map(b64encode, login.answers), b"*"])
+    answers = Answers([*map(b64encode, login.answers), b"*"])
     imap.ask(imap.xatom, "AUTHENTICATE", login.mechanism, more=answers.next)
 
 
@@ -58,17 +74,18 @@ def _can_log_in_plainly(imap: BoundedIMAP, credentials: Credentials) -> bool:
 
 def _log_in_plainly(imap: BoundedIMAP, credentials: Credentials) -> None:
     user, secret = (text.encode("utf-8", ENCODING_ERRORS) for text in (credentials.login, credentials.secret))
-    answers = _Answers([b"%b {%d}" % (user, len(secret)), secret])
+    answers = Answers([b"%b {%d}" % (user, len(secret)), secret])
     imap.ask(imap.xatom, "LOGIN", f"{{{len(user)}}}", more=answers.next)
 
 
-class _Answers:
+class Answers:
     """What there is to say at each of the server's continuation requests."""
 
     def __init__(self, answers: Iterable[bytes]) -> None:
         self._answers = iter(answers)
 
     def next(self, _challenge: bytes) -> bytes:
+        """Return the next; SideConnectionError where the server asks for more than there is."""
         answer = next(self._answers, None)
         if answer is None:
             raise out_of_step()
@@ -76,6 +93,6 @@ class _Answers:
 
 
 def _reason(refusal: ImapRefusal, credentials: Credentials) -> str:
-    if refusal.code in _TEMPORARY or _TOO_MANY in refusal.words.lower():
+    if is_temporary(refusal):
         return f"4.7.0 {refusal.words}"
     return LOGIN_EXPIRED if credentials.mechanism in {"XOAUTH2", "OAUTHBEARER"} else REFUSED

@@ -19,7 +19,7 @@ from imapproxy.net.imap import (
     mailbox_argument,
     quoted,
 )
-from imapproxy.net.imap_login import log_in
+from imapproxy.net.imap_login import log_in_once_more
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.reading import Reader
 from imapproxy.net.spool import Keep
@@ -102,7 +102,7 @@ class Mailboxes:
         """Return a connection on which the user is logged in."""
         imap = BoundedIMAP(self._server, self._user.address, self._waiting, self._interval)
         try:
-            log_in(imap, self._user.credentials)
+            log_in_once_more(imap, self._user.credentials)
         except BaseException:
             imap.farewell()
             raise

@@ -68,6 +68,6 @@ _ANSWERS: dict[str, Callable[[Credentials], tuple[str, ...]]] = {
 _CANDIDATES = {
     "LOGIN": ("PLAIN", "LOGIN"),
     "PLAIN": ("PLAIN", "LOGIN"),
-    "XOAUTH2": ("XOAUTH2",),
-    "OAUTHBEARER": ("OAUTHBEARER",),
+    "XOAUTH2": ("XOAUTH2", "OAUTHBEARER"),
+    "OAUTHBEARER": ("OAUTHBEARER", "XOAUTH2"),
 }

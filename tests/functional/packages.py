@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-# Daemons are named by their path: an ordinary user's PATH may lack /usr/sbin.
+# Daemons are named by their path: an ordinary user's PATH may lack /usr/sbin. So is what is no command, or not by name.
 PACKAGE_OF = {
+    "/usr/bin/bsd-mailx": "bsd-mailx",
+    "/usr/bin/mail.mailutils": "mailutils",
+    "/usr/lib/git-core/git-send-email": "git-email",
     "/usr/sbin/dovecot": "dovecot-imapd",
     "/usr/sbin/haproxy": "haproxy",
     "/usr/lib/postfix/sbin/master": "postfix",
+    "/usr/share/perl5/Mail/Address.pm": "libmailtools-perl",
     "curl": "curl",
     "dh": "debhelper",
     "dh_python3": "dh-python",

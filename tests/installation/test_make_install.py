@@ -1,5 +1,6 @@
 """``make install``: what goes where, with PREFIX and DESTDIR; and on a real machine, from there to a login."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imapproxy import __version__
 from tests.installation.machine import Debian, Machine
 from tests.installation.make import ROOT, make
 from tests.installation.test_real_package import CONFIGURATION, LOGIN
@@ -14,9 +16,13 @@ from tests.installation.test_real_package import CONFIGURATION, LOGIN
 PREFIX = "/opt/mail"
 
 FILES = {
+    "opt/mail/bin/imap-submit": 0o755,
     "opt/mail/bin/imapproxy": 0o755,
+    "opt/mail/share/doc/imapproxy/examples/imap-submit.conf": 0o644,
+    "opt/mail/share/imapproxy/imap-submit-command": 0o755,
     "opt/mail/share/imapproxy/imapproxy-command": 0o755,
     "opt/mail/share/imapproxy/make-account": 0o755,
+    "opt/mail/share/man/man1/imap-submit.1": 0o644,
     "opt/mail/share/man/man5/imapproxy.conf.5": 0o644,
     "opt/mail/share/man/man8/imapproxy.8": 0o644,
     "etc/fail2ban/filter.d/imapproxy.conf": 0o644,
@@ -33,6 +39,7 @@ SOURCES = ("Makefile", "bin", "docs", "etc", "imapproxy", "tests/setup")
 SERVICE_SETTINGS = {
     "log-to = /var/log/imapproxy/imapproxy.log",
     "pidfile = /run/imapproxy/imapproxy.pid",
+    "journal = /var/lib/imapproxy/journal",
     "user = imapproxy",
     "group = imapproxy",
     "control-socket = /run/imapproxy/control",
@@ -67,10 +74,26 @@ def test_every_file_has_its_place_and_mode(installed: Path) -> None:
     }
 
 
-def test_program_runs_from_where_it_is(installed: Path) -> None:
-    program = installed / "opt/mail/bin/imapproxy"
-    said = subprocess.run([program, "--version"], cwd="/", capture_output=True, text=True, check=True)
-    assert said.stdout.startswith("imapproxy ")
+def version(program: Path) -> str:
+    return subprocess.run([program, "--version"], cwd="/", capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("program", ["imapproxy", "imap-submit"])
+def test_program_runs_from_where_it_is(installed: Path, program: str) -> None:
+    assert version(installed / "opt/mail/bin" / program) == f"{program} {__version__}\n"
+
+
+def test_imap_submit_runs_under_the_name_of_sendmail(installed: Path, tmp_path: Path) -> None:
+    sendmail = tmp_path / "sendmail"
+    sendmail.symlink_to(installed / "opt/mail/bin/imap-submit")
+    assert version(sendmail) == f"imap-submit {__version__}\n"
+
+
+def test_manual_names_what_lies_under_the_prefix(installed: Path) -> None:
+    manual = (installed / "opt/mail/share/man/man1/imap-submit.1").read_text()
+    assert "set sendmail=/opt/mail/bin/imap\\-submit\n" in manual
+    assert "\n.I /opt/mail/share/imapproxy\n" in manual
+    assert not re.search("/usr/(bin|share)", manual)
 
 
 @pytest.mark.parametrize("file", ["etc/init.d/imapproxy", "etc/systemd/system/imapproxy.service"])
@@ -127,5 +150,6 @@ def test_administrator_installs_starts_and_uninstalls(machine: Machine) -> None:
 
     machine.run("service", "imapproxy", "stop")
     machine.run(*make_there, "uninstall")
-    assert machine.status("sh", "-c", "command -v imapproxy") != 0
+    for program in ("imapproxy", "imap-submit"):
+        assert machine.status("sh", "-c", f"command -v {program}") != 0
     assert "Traceback" not in machine.path("/var/log/imapproxy/imapproxy.log").read_text()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from imapproxy import __version__
 from imapproxy.logs import record
 from tests.functional.packages import require
-from tests.installation.machine import CommandFailed, Debian, Machine
+from tests.installation.machine import HOST_NAME, CommandFailed, Debian, Machine
 from tests.installation.make import make
 
 PACKAGE = "/root/imapproxy.deb"
@@ -48,9 +49,19 @@ domain = socket.gethostname()
 imaplib.Commands["SUBMIT"] = ("AUTH",)
 client = imaplib.IMAP4("127.0.0.1", 1143)
 client.login("fred", "secret")
-client.literal = f"From: fred@{domain}\\r\\nTo: joe@{domain}\\r\\nSubject: hello\\r\\n\\r\\nHello Joe.\\r\\n".encode()
+header = f"Message-ID: <1@{domain}>\\r\\nFrom: fred@{domain}\\r\\nTo: joe@{domain}\\r\\nSubject: hello\\r\\n"
+client.literal = f"{header}\\r\\nHello Joe.\\r\\n".encode()
 print(*client._simple_command("SUBMIT"))
 client.logout()
+"""
+
+# For imap-submit, in fred's home.
+ACCOUNT = f"""\
+server = 127.0.0.1:1143
+tls = off
+user = fred
+from = fred@{HOST_NAME}
+password-command = echo secret
 """
 
 
@@ -106,6 +117,7 @@ def test_workers_are_not_root(machine: Machine) -> None:
         (LOG, "imapproxy:adm 640"),
         ("/var/log/imapproxy", "root:root 755"),
         ("/var/lib/imapproxy", "imapproxy:imapproxy 750"),
+        ("/var/lib/imapproxy/journal", "imapproxy:imapproxy 600"),
         ("/run/imapproxy", "root:root 755"),
         ("/run/imapproxy/control", "imapproxy:imapproxy 660"),
         (PIDFILE, "root:root 644"),
@@ -124,6 +136,39 @@ def test_user_logs_in_through_it(machine: Machine) -> None:
 def test_user_sends_through_it(machine: Machine) -> None:
     assert machine.run("python3", "-c", SUBMIT).startswith("OK [b'SUBMIT completed")
     assert re.search(r" submission user=fred .*queued as", log(machine))
+
+
+def test_what_it_sends_again_is_not_sent_again(machine: Machine) -> None:
+    for _ in range(2):
+        answer = machine.run("python3", "-c", SUBMIT)
+    assert answer.startswith("OK [b'SUBMIT completed (accepted earlier, at ")
+
+
+def test_user_sends_from_the_command_line(machine: Machine) -> None:
+    before = len(log(machine))
+    machine.run("su", "fred", "-c", "mkdir ~/.config && cat >~/.config/imap-submit.conf", stdin=ACCOUNT)
+    machine.run("su", "fred", "-c", "imap-submit joe", stdin="Subject: hello\n\nHello Joe.\n")
+    assert re.search(r" submission user=fred .*queued as", log(machine)[before:])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *("doc/imapproxy/examples/imap-submit.conf", "man/man1/imap-submit.1.gz"),
+        *("man/man5/imapproxy.conf.5.gz", "man/man8/imapproxy.8.gz"),
+    ],
+)
+def test_documents_lie_where_debian_looks_for_them(machine: Machine, document: str) -> None:
+    assert machine.path(f"/usr/share/{document}").is_file()
+
+
+def test_library_is_where_its_manual_says(machine: Machine) -> None:
+    machine.run("env", "PYTHONPATH=/usr/share/imapproxy", "python3", "-c", "from imapproxy.client import submit")
+
+
+@pytest.mark.parametrize("program", ["imapproxy", "imap-submit"])
+def test_program_says_which_it_is(machine: Machine, program: str) -> None:
+    assert machine.run(program, "--version") == f"{program} {__version__}\n"
 
 
 def test_sessions_are_shown(machine: Machine) -> None:

@@ -74,6 +74,16 @@ def test_a_bare_name_needs_a_default_domain(text: str) -> None:
         listed(text, None)
 
 
+def test_bare_names_stand_where_they_were_written() -> None:
+    text = 'a@b, fred . b (x), G: "c d", <@e:f>;'
+    addresses = parse_address_list(text, "example.com")
+    assert [(text[at.start : at.end], at.meaning) for at in addresses.bare_names] == [
+        ("fred . b", "fred.b"),
+        ('"c d"', "c d"),
+        ("f", "f"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "want"),
     [
@@ -122,6 +132,8 @@ def test_one_address_is_one(text: str) -> None:
     assert parse_address("A <a@b>", "c") == Address("a", "b")
     with pytest.raises(AddressError):
         parse_address(text, "c")
+    with pytest.raises(AddressError):
+        parse_address("a")
 
 
 @pytest.mark.parametrize(

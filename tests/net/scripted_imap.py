@@ -11,7 +11,8 @@ What the server does then is one of these, or a sequence (any iterable, an endle
 - a number: a pause of so many seconds;
 - ``CLOSE``, ``RESET``, ``SILENCE``, as in ``tests.functional.fake_smtp``;
 - ``Turns``: one of these for each time the step comes, the last one for all the rest;
-- ``USUAL``: what a well-behaved server does; ``HEAR``: it reads a line, which is then in ``heard``.
+- ``USUAL``: what a well-behaved server does; ``HEAR``: it reads a line, which is then in ``heard``; ``TAKE``: it reads
+  the literal that ends a SUBMIT, having asked for it if it must, which is then in ``submitted``.
 """
 
 import enum
@@ -30,9 +31,10 @@ class Step(enum.Enum):
 
     USUAL = enum.auto()
     HEAR = enum.auto()
+    TAKE = enum.auto()
 
 
-USUAL, HEAR = Step
+USUAL, HEAR, TAKE = Step
 
 
 class Turns:
@@ -70,6 +72,7 @@ class ScriptedImap(FakeImap):
         self.answers: list[bytes] = []  # to AUTHENTICATE, decoded, and to LOGIN
         self.heard: list[str] = []
         self.appended: list[bytes] = []
+        self.submitted: list[bytes] = []
 
     def _serve_client(self, peer: Peer) -> None:
         self.connections += 1
@@ -91,6 +94,7 @@ class _Client:
             "UID FETCH": self._fetch,
             "LIST": lambda _: self._say('* LIST () "/" INBOX\n* LIST (\\Sent) "/" "Gesendet"\nTAG OK done'),
             "APPEND": self._append,
+            "SUBMIT": self._submit,
             "LOGOUT": self._log_out,
         }
 
@@ -113,6 +117,8 @@ class _Client:
                 self._perform(script.next(), command)
             case Step.HEAR:
                 self._server.heard.append(self._peer.line().decode("latin-1").rstrip("\r\n"))
+            case Step.TAKE:
+                self._take(command)
             case Step.USUAL:
                 name = next((name for name in self._usual if command.startswith(name)), None)
                 self._usual[name](command) if name else self._say("TAG OK done")
@@ -174,6 +180,18 @@ class _Client:
         self._server.appended.append(self._peer.read(int(size[1])))
         assert self._peer.line() == b"\r\n"
         self._say("TAG OK done")
+
+    def _submit(self, command: str) -> None:
+        self._take(command)
+        self._say("TAG OK SUBMIT completed")
+
+    def _take(self, command: str) -> None:
+        size = re.fullmatch(r"SUBMIT \{(\d+)(\+?)\}", command)
+        assert size
+        if not size[2]:
+            self._say("+ go on")
+        self._server.submitted.append(self._peer.read(int(size[1])))
+        assert self._peer.line() == b"\r\n"
 
     def _log_out(self, _: str) -> None:
         self._say("* BYE bye\nTAG OK done")

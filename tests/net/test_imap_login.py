@@ -6,7 +6,7 @@ import pytest
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.net.imap import BoundedIMAP, SideConnectionError
-from imapproxy.net.imap_login import LOGIN_EXPIRED, NOTHING_FITS, REFUSED, log_in
+from imapproxy.net.imap_login import LOGIN_EXPIRED, NOTHING_FITS, REFUSED, log_in_once_more
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE
 from tests.net.played import CLIENT, server_of
@@ -30,7 +30,7 @@ def refusal(script: dict[str, Script], capabilities: str, known: Credentials) ->
     with ScriptedImap(script) as server:
         server.capabilities = f"IMAP4rev1 {capabilities}"
         with connection(server) as imap, pytest.raises(SubmissionRefused) as caught:
-            log_in(imap, known)
+            log_in_once_more(imap, known)
         assert imap.state != "AUTH"
         assert "pencil" not in "".join(server.commands)
         return str(caught.value)
@@ -55,7 +55,7 @@ def test_logs_in(capabilities: str, known: Credentials, said: list[bytes]) -> No
     with ScriptedImap() as server:
         server.capabilities = f"IMAP4rev1 {capabilities}"
         with connection(server) as imap:
-            log_in(imap, known)
+            log_in_once_more(imap, known)
             assert imap.state == "AUTH"
         assert server.answers == said
         assert len(server.commands) == 3
@@ -114,7 +114,7 @@ def test_an_exchange_that_goes_on(mechanism: str, last: str) -> None:
     with ScriptedImap({"AUTHENTICATE": script}) as server:
         server.capabilities = f"IMAP4rev1 AUTH={mechanism}"
         with connection(server) as imap, pytest.raises(SubmissionRefused):
-            log_in(imap, credentials(mechanism))
+            log_in_once_more(imap, credentials(mechanism))
         assert server.heard[-1] == last
 
 
@@ -124,7 +124,7 @@ def test_a_server_that_fails_meanwhile(capabilities: str, script: Script) -> Non
     with ScriptedImap({"AUTHENTICATE": script, "LOGIN": script}) as server:
         server.capabilities = f"IMAP4rev1 {capabilities}"
         with connection(server) as imap, pytest.raises(SideConnectionError) as caught:
-            log_in(imap, credentials("LOGIN"))
+            log_in_once_more(imap, credentials("LOGIN"))
         assert "pencil" not in str(caught.value) + repr(vars(imap))
 
 
@@ -133,6 +133,6 @@ def test_nothing_keeps_the_secret() -> None:
         with ScriptedImap() as server:
             server.capabilities = f"IMAP4rev1 {capabilities}"
             with connection(server) as imap:
-                log_in(imap, credentials("LOGIN"))
+                log_in_once_more(imap, credentials("LOGIN"))
                 assert "pencil" not in repr(vars(imap))
                 assert b64encode(b"\0fred\0pencil").decode() not in repr(vars(imap))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imapproxy.protocol.body_structure import NoSuchPart, is_message_part, part_size
+from imapproxy.protocol.body_structure import LeafPart, NoSuchPart, is_message_part, leaf_parts, part_size
 from imapproxy.protocol.fetched import Piece, ResponseError, Value, fetched
 
 MULTIPART = None  # is there, and its size is not said
@@ -264,3 +264,97 @@ def test_which_part_is_a_message(body: bytes, section: str, want: bool) -> None:
 def test_a_part_that_is_not_there_is_no_message() -> None:
     with pytest.raises(NoSuchPart):
         is_message_part(structure(TEXT), "2")
+
+
+# --- all parts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        pytest.param(TEXT, ["1"], id="text"),
+        pytest.param(MIXED, ["1", "2", "3.1", "3.2"], id="mixed"),
+        pytest.param(WITH_MULTIPART, ["1", "2", "2.1", "2.2"], id="a multipart message within"),
+        pytest.param(WITH_TEXT, ["1", "2", "2.1"], id="a message within that is no multipart"),
+        pytest.param(DIGEST, ["1", "1.1", "2", "2.1", "2.2"], id="digest"),
+        pytest.param(EXTENDED, ["1"], id="unknown extension data"),
+        pytest.param(OPAQUE, ["1"], id="message/rfc822, not looked into"),
+    ],
+)
+def test_leaf_parts_are_all_but_multiparts_in_order(text: bytes, sections: list[str]) -> None:
+    body = structure(text)
+    leaves = list(leaf_parts(body))
+    assert [leaf.section for leaf in leaves] == sections
+    assert [leaf.size for leaf in leaves] == [part_size(body, section) for section in sections]
+
+
+PDF = LeafPart(
+    section="2",
+    kind=b"application/pdf",
+    size=8,
+    parameters={b"name": b'rep "ort" \\ x.pdf'},
+    disposition=b"attachment",
+    disposition_parameters={b"size": b"12", b"filename*": b"utf-8''r%C3%A4port.pdf"},
+)
+
+
+def test_a_leaf_part_is_what_the_server_says_of_it() -> None:
+    assert list(leaf_parts(structure(MIXED)))[1] == PDF
+
+
+@given(BODY)
+def test_every_leaf_part_of_any_structure_is_found_once(described: Described) -> None:
+    body, below = described
+    sizes = {section: size for section, size in of_message(below).items() if size is not MULTIPART}
+    leaves = list(leaf_parts(body))
+    assert len(leaves) == len(sizes)
+    assert {leaf.section: leaf.size for leaf in leaves} == sizes
+    assert {leaf.disposition for leaf in leaves} <= {b"", b"inline"}
+
+
+def first_leaf(text: bytes) -> LeafPart:
+    return next(leaf_parts(structure(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 1 1 NIL %b)',
+        b'("IMAGE" "PNG" NIL NIL NIL "BASE64" 1 "md5" %b ("de") "x" (1))',
+        FORWARDED_TEXT.removesuffix(b"NIL NIL NIL NIL)") + b"NIL %b)",
+        OPAQUE.replace(b'("ATTACHMENT" ("FILENAME" "x.eml"))', b"%b"),
+        DELIVERY_STATUS.partition(b"(NIL)")[0] + b"NIL %b)",
+    ],
+    ids=["text", "image", "message", "message, not looked into", "another message type"],
+)
+@pytest.mark.parametrize(
+    ("said", "disposition", "parameters"),
+    [
+        (b'("ATTACHMENT" ("FILENAME" "x" "Size" "1"))', b"attachment", {b"filename": b"x", b"size": b"1"}),
+        (b'("inline" NIL)', b"inline", {}),
+        (b'("inline" ("filename"))', b"inline", {}),
+        (b'("inline" ("a" NIL ("b") "c" "filename" "x"))', b"inline", {b"filename": b"x"}),
+        (b'("inline")', b"", {}),
+        (b"NIL", b"", {}),
+        (b'"inline"', b"", {}),
+    ],
+)
+def test_a_disposition_stands_behind_what_its_type_has(
+    text: bytes, said: bytes, disposition: bytes, parameters: dict[bytes, bytes]
+) -> None:
+    found = first_leaf(text % said)
+    assert (found.disposition, found.disposition_parameters) == (disposition, parameters)
+
+
+@pytest.mark.parametrize("text", [TEXT.partition(b" NIL NIL NIL NIL)")[0] + b")", SPACED, NOT_EXTENSIBLE])
+def test_a_disposition_need_not_be_told(text: bytes) -> None:
+    assert first_leaf(text).disposition == b""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"NIL", b"12", b"()", b"(NIL)", b'("text" "plain" NIL NIL NIL "7bit")', b'("text" "plain" NIL NIL NIL "7bit" x)'],
+)
+def test_a_structure_that_is_none_has_no_leaf_parts(text: bytes) -> None:
+    with pytest.raises(ResponseError):
+        list(leaf_parts(structure(text)))
