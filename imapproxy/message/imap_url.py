@@ -100,7 +100,7 @@ _REFUSED = [
         # ipartial = "/;PARTIAL=" partial-range ; iurlauth = [";EXPIRE=" date-time] ";URLAUTH=" access iua-verifier
         (r";PARTIAL=", "PARTIAL is not supported"),
         (r";(?:EXPIRE|URLAUTH)=", "URLAUTH is not supported"),
-        (r"\A(?:imap://[^/]*)?/{1,2};", "no mailbox name"),
+        (r"\A(?:imap://[^/]*)?/(?:;|/;UID=)", "no mailbox name"),
         (r"\A(?!.*/;UID=)", "no /;UID= in it"),
     )
 ]

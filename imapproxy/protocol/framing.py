@@ -28,11 +28,13 @@ _LONGEST_LITERAL_MARK = len(b"{") + 20 + len(b"}\r\n")
 _DATA = re.compile(rb"\* [^CcOoNnBbPp\r]")
 _LINE_TO_EXAMINE = re.compile(rb"\r\n(?!\* [^CcOoNnBbPp\r])")
 
-# response-done, resp-cond-state, resp-cond-bye, greeting, capability-data, continue-req. None of them holds a
+# response-tagged, resp-cond-state, resp-cond-bye, greeting, capability-data, continue-req. None of them holds a
 # literal: "{5}" at the end of a status response's text is text (RFC 9051 section 9, resp-text).
-_START = rb"(?:[^*\r]|\* (?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r])"
-_START_OF_LINE_TO_READ = re.compile(_START, re.IGNORECASE)
-_LINE_TO_READ = re.compile(_START + rb"[^\r]*(?:\r(?!\n)[^\r]*)*\r\n", re.IGNORECASE)
+_UNTAGGED = rb"\* (?:OK|NO|BAD|BYE|PREAUTH|CAPABILITY)(?=[ \r])"
+_START_OF_LINE_TO_READ = re.compile(rb"[^*\r]|" + _UNTAGGED, re.IGNORECASE)
+_LINE_TO_READ = re.compile(
+    rb"(?:\+|[^*\r ][^\r ]* (?:OK|NO|BAD)(?=[ \r])|" + _UNTAGGED + rb")[^\r]*(?:\r(?!\n)[^\r]*)*\r\n", re.IGNORECASE
+)
 # One of these stands in each line to be read that is whole.
 _IN_LINES_TO_READ = b"OoBbPp+"
 _LONG_RUN = 1024

@@ -7,7 +7,7 @@ is not understood at all.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from imapproxy.errors import ClientError
@@ -49,13 +49,17 @@ def login_arguments(text: bytes, literals: Sequence[bytes]) -> tuple[bytes, ...]
     """Return LOGIN's arguments as far as they are known, or None where ``text`` is not of LOGIN's form.
 
     ``text`` is all that stands after LOGIN and is not inside a literal, line ends left out; ``literals`` are the
-    contents of the literals whose marks stand in it. A mark whose content is not here yet gives b"".
+    contents, as far as they are here, of the literals whose marks stand in it: what looks like a mark and stands at no
+    line's end has none, and is of no form that all servers agree on.
     """
     match = _ARGUMENTS.fullmatch(text)
     if match is None:
         return None
+    arguments = [argument for argument in match.groups() if argument is not None]
+    if sum(argument.startswith(b"{") for argument in arguments) != len(literals):
+        return None
     contents = iter(literals)
-    return tuple(_value(argument, contents.__next__) for argument in match.groups() if argument is not None)
+    return tuple(_value(argument, contents) for argument in arguments)
 
 
 class LoginExchange:
@@ -77,6 +81,8 @@ class LoginExchange:
         where the server might see something else in it than two arguments.
         """
         self._text += text
+        if literal is not None:
+            self._literals.append(b"")
         arguments = login_arguments(self._text, self._literals)
         if arguments is None or (literal is None and len(arguments) != 2):
             raise ClientError("LOGIN takes a user name and a password")
@@ -86,7 +92,6 @@ class LoginExchange:
             raise ClientError("User name or password too long")
         if not literal.synchronizing and not takes_unasked(literal.size):
             raise ClientError("The server has not announced that it takes non-synchronizing literals")
-        self._literals.append(b"")
 
     def add_literal(self, octets: memoryview) -> None:
         """Add octets of the literal begun last."""
@@ -107,12 +112,9 @@ class LoginExchange:
         return credentials_from_login(*arguments)
 
 
-def _value(argument: bytes, next_literal: Callable[[], bytes]) -> bytes:
+def _value(argument: bytes, contents: Iterator[bytes]) -> bytes:
     if argument.startswith(b"{"):
-        try:
-            return next_literal()
-        except StopIteration:
-            return b""
+        return next(contents)
     if argument.startswith(b'"'):
         return _ESCAPED.sub(rb"\1", argument[1:-1])
     return argument

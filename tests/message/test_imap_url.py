@@ -54,6 +54,7 @@ NAMED = ImapUrl("INBOX", 20)
         ("imap://[2001:DB8::1]/INBOX/;UID=20", ImapUrl("INBOX", 20, host="2001:db8::1")),
         ("imap://[2001:db8:0:0:0:0:0:1]:143/INBOX/;UID=20", ImapUrl("INBOX", 20, host="2001:db8::1", port=143)),
         ("imap://[::ffff:192.0.2.1]/INBOX/;UID=20", ImapUrl("INBOX", 20, host=str(IPv6Address("::ffff:192.0.2.1")))),
+        ("imap://h//;UIDVALIDITY=1/;UID=20", ImapUrl("/", 20, uidvalidity=1, host="h")),  # found by tests/fuzz
         # users; the mechanism is of no use here
         ("imap://fred@h/INBOX/;UID=20", ImapUrl("INBOX", 20, host="h", user="fred")),
         ("imap://fred%40example.com@h/INBOX/;UID=20", ImapUrl("INBOX", 20, host="h", user="fred@example.com")),

@@ -38,7 +38,9 @@ def lines_by_a_slow_reader(stream: bytes) -> list[bytes]:
     while position < len(stream):
         end = stream.index(b"\r\n", position) + 2
         line = stream[position:end]
-        is_status = re.match(rb"(?i)[^*\r]|\* (OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r]", line)
+        is_status = re.match(
+            rb"(?i)\+|[^* \r][^ \r]* (OK|NO|BAD)[ \r]|\* (OK|NO|BAD|BYE|PREAUTH|CAPABILITY)[ \r]", line
+        )
         position = end
         if is_status and not within:
             lines.append(line)
@@ -74,7 +76,12 @@ RESPONSES = [
     b"* BAD lone \r in a status\r\n",
     b"* 4 FETCH lone \r in data\r\n",
     b"* BYEBYE\r\n",
+    b"* OK\r\n",  # found by tests/fuzz: the line end belongs to the line, not to how it begins
+    b"* CAPABILITY\r\n",
     b"* CAPABILITYX {2}\r\nab\r\n",
+    b"HELLO {2}\r\nab\r\n",  # no response at all: data, found by tests/fuzz to be a line where no long run precedes it
+    b"a PREAUTH x\r\n",
+    b" OK no tag\r\n",
 ]
 LONG_RUN = b"".join(b"* %d FETCH (FLAGS (\\Seen) UID %d)\r\n" % (n, n) for n in range(40))
 STREAMS = st.lists(st.sampled_from([*RESPONSES, LONG_RUN]), min_size=1, max_size=8).map(b"".join)

@@ -1,0 +1,1 @@
+"""Fuzzing of what reads hostile octets: ``python -m tests.fuzz --help``."""

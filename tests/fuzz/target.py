@@ -1,0 +1,62 @@
+"""What is fuzzed: each target's check, its corpus, and the words that its input is made of."""
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE.parent.parent / "imapproxy"
+
+_DIALOGUE = (
+    *("action", "capability", "command", "dialogue", "dispatch", "forwarding", "framing", "hop_command"),
+    *("id_command", "identification", "intake", "login", "login_command", "offer", "output", "refusal", "response"),
+    *("submit_command", "terms"),
+)
+_MESSAGE = ("draft", "encoding", "envelope", "fields", "headers", "message", "mime", "segments", "site", "tokens")
+
+# The package's modules that each target is about, for the coverage that it reaches.
+_MODULES = {
+    "server_framer": ("protocol", ["framing"]),
+    "client_framer": ("protocol", ["framing", "command"]),
+    "dialogue": ("protocol", _DIALOGUE),
+    "session": ("protocol", _DIALOGUE),
+    "submit_answer": ("protocol", ["submit_answer", "response"]),
+    "fetched": ("protocol", ["fetched", "body_structure"]),
+    "imap_url": ("message", ["imap_url"]),
+    "header_policy": ("message", [*_MESSAGE, "address", "words"]),
+    "references": ("message", [*_MESSAGE, "compose", "imap_url", "inclusion", "reference"]),
+    "sendmail_draft": ("sendmail", ["attachments", "bare_names", "draft", "original", "originator", "recipients"]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One of ``targets``."""
+
+    name: str
+
+    @property
+    def check(self) -> Callable[[bytes], None]:
+        """What takes any octets and fails where a rule does not hold; imported when it is asked for."""
+        check: Callable[[bytes], None] = importlib.import_module(f"tests.fuzz.targets.{self.name}").check
+        return check
+
+    @property
+    def corpus(self) -> Path:
+        """The folder of inputs to begin with."""
+        return HERE / "corpus" / self.name
+
+    @property
+    def dictionary(self) -> Path:
+        """The words that inputs are made of, as libFuzzer reads them."""
+        return HERE / "corpus" / f"{self.name}.dict"
+
+    @property
+    def modules(self) -> Iterable[Path]:
+        """The modules that it is about."""
+        part, names = _MODULES[self.name]
+        return [PACKAGE / part / f"{name}.py" for name in names]
+
+
+TARGETS = tuple(map(Target, _MODULES))

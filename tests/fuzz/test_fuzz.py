@@ -1,0 +1,32 @@
+"""Each target's corpus again, and a few seconds of fuzzing: what holds of any octets."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.campaign import fuzz
+from tests.fuzz.target import TARGETS, Target
+
+SECONDS = 2
+
+
+def described(target: Target) -> str:
+    return target.name
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=described)
+def test_the_rules_hold_for_the_corpus(target: Target) -> None:
+    inputs = sorted(target.corpus.iterdir())
+    assert inputs
+    for path in inputs:
+        target.check(path.read_bytes())
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=described)
+def test_the_rules_hold_for_what_is_thought_up_in_a_few_seconds(target: Target, tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("needs atheris: 'make test' installs it where there is one for this machine")
+    outcome = fuzz(target, SECONDS, tmp_path)
+    assert not outcome.failure
+    assert outcome.executions > len(list(target.corpus.iterdir()))
