@@ -1,0 +1,85 @@
+"""What is stored and sent, made from numbers: whoever has the numbers knows every octet. Pure."""
+
+import base64
+import random
+import re
+from dataclasses import dataclass
+
+# What must stand in a message that arrives, as pairs of numbers.
+_TEXTS = re.compile(rb"(?m)^X-Soak-Texts: ([0-9: ]+)\r$")
+_MESSAGE_ID = re.compile(rb"(?m)^Message-ID: <([a-z0-9.-]+)@soak\.example>\r$")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Lines of base64, ended by CRLF: ``size`` octets encoded, from a random source that begins with ``seed``."""
+
+    seed: int
+    size: int
+
+    def octets(self) -> bytes:
+        """Return them."""
+        return base64.encodebytes(random.Random(self.seed).randbytes(self.size)).replace(b"\n", b"\r\n")
+
+    def __str__(self) -> str:
+        return f"{self.seed}:{self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A stored message that another one refers to: where it is in INBOX, and its text."""
+
+    uid: int
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that arrived: its name, and whether all that must stand in it does."""
+
+    name: str
+    is_whole: bool
+
+
+def stored(text: Text) -> bytes:
+    """Return a message to be stored, whose one part is the text."""
+    header = f"From: soak@example.com\r\nSubject: {text}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
+    return header.encode("ascii") + text.octets()
+
+
+def plain_draft(name: str, user: str, recipients: str, text: Text) -> bytes:
+    """Return a message that is sent as it is."""
+    return _header(name, user, recipients, str(text)) + b"Content-Type: text/plain\r\n\r\n" + text.octets()
+
+
+def referring_draft(name: str, user: str, recipients: str, text: Text, referred: Referred) -> bytes:
+    """Return a message that refers to the text of a stored one."""
+    boundary = f"=_{name}"
+    reference = f'message/external-body; access-type=URL; URL="/INBOX/;UID={referred.uid}/;SECTION=1"'
+    return b"".join(
+        [
+            _header(name, user, recipients, f"{text} {referred.text}"),
+            f'Content-Type: multipart/mixed; boundary="{boundary}"\r\n\r\n--{boundary}\r\n\r\n'.encode("ascii"),
+            text.octets(),
+            f"\r\n--{boundary}\r\nContent-Type: {reference}\r\n\r\n".encode("ascii"),
+            f"\r\n--{boundary}--\r\n".encode("ascii"),
+        ]
+    )
+
+
+def _header(name: str, user: str, recipients: str, texts: str) -> bytes:
+    return (
+        f"From: {user}@example.com\r\nTo: {recipients}\r\nSubject: {name}\r\nMessage-ID: <{name}@soak.example>\r\n"
+        f"X-Soak-Texts: {texts}\r\nMIME-Version: 1.0\r\n"
+    ).encode("ascii")
+
+
+def arrival(message: bytes) -> Arrival:
+    """Return what a message that arrived is, or ValueError where it is none of ours."""
+    header, _, body = message.partition(b"\r\n\r\n")
+    name, texts = _MESSAGE_ID.search(header + b"\r\n"), _TEXTS.search(header + b"\r\n")
+    if name is None or texts is None:
+        raise ValueError(f"this is no message of ours: {header[:500]!r}")
+    pairs = (pair.split(b":") for pair in texts[1].split())
+    is_whole = all(Text(int(seed), int(size)).octets() in body for seed, size in pairs)
+    return Arrival(name[1].decode("ascii"), is_whole)

@@ -1,0 +1,39 @@
+"""Soak's texts: whoever has the numbers has the octets; and what arrives is known by them."""
+
+import pytest
+
+from bench.soak.texts import Arrival, Referred, Text, arrival, plain_draft, referring_draft, stored
+
+TEXT, OTHER = Text(1, 1000), Text(2, 200)
+TRACE = b"Received: from x\r\n\tby y; Mon, 7 Feb 1994 21:52:25 -0800\r\n"
+
+
+def test_a_text_is_the_same_each_time_and_another_one_is_another() -> None:
+    assert Text(1, 1000).octets() == TEXT.octets() != Text(3, 1000).octets()
+    assert TEXT.octets().count(b"\r\n") == TEXT.octets().count(b"\n") == 1000 // 57 + 1
+
+
+def test_a_stored_message_holds_its_text() -> None:
+    assert stored(TEXT).endswith(b"\r\n\r\n" + TEXT.octets())
+
+
+def test_a_message_arrives_whole() -> None:
+    draft = plain_draft("a-1", "a", "joe@example.com", TEXT)
+    assert arrival(TRACE + draft) == Arrival("a-1", is_whole=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\r\n", b"x"])
+def test_a_message_that_lacks_an_octet_or_has_another_is_damaged(damage: bytes) -> None:
+    draft = plain_draft("a-1", "a", "joe@example.com", TEXT)
+    assert arrival(draft[:-100] + damage + draft[-99:]) == Arrival("a-1", is_whole=False)
+
+
+def test_a_reference_that_was_not_followed_is_damage() -> None:
+    draft = referring_draft("a-1", "a", "joe@example.com", TEXT, Referred(7, OTHER))
+    assert arrival(draft) == Arrival("a-1", is_whole=False)
+    assert arrival(draft.replace(b"/INBOX/;UID=7/;SECTION=1", OTHER.octets())) == Arrival("a-1", is_whole=True)
+
+
+def test_what_is_none_of_ours() -> None:
+    with pytest.raises(ValueError, match=r"no message of ours: b'Subject: x'"):
+        arrival(b"Subject: x\r\n\r\nMessage-ID: <a-1@soak.example>\r\nX-Soak-Texts: 1:1\r\n")
