@@ -23,6 +23,7 @@ from bench.soak.watch import Holdings, holdings, watched
 
 CLIENTS = 300
 CROWDS = 3
+PHASES = 2
 WORKERS = 2
 RELOAD_INTERVAL = 10.0  # seconds
 # Until all that was accepted is delivered, and until spare threads (30 s) and the last sessions have gone, in seconds.
@@ -176,7 +177,18 @@ def soak(run: Run, seconds: float, clients: int) -> list[str]:
     print(f"at rest, after the reloads:    {began}")
     print(f"the most at a time:            {peak.most}")
     print(f"at rest, at the end:           {ended}")
-    return [*run.book.complaints(), *_leaks(began, ended, threads), *_surprises(run.log.read_text(encoding="utf-8"))]
+    return [
+        *run.book.complaints(),
+        *_deaths(run.book.figures["clients that lived to the end"], PHASES * CROWDS * (clients // CROWDS)),
+        *_leaks(began, ended, threads),
+        *_surprises(run.log.read_text(encoding="utf-8")),
+    ]
+
+
+def _deaths(lived: int, wanted: int) -> Iterator[str]:
+    # A client, or a crowd, that dies of something unforeseen tells nothing: it would pass for one that found nothing.
+    if lived != wanted:
+        yield f"{wanted - lived} of {wanted} clients did not live to the end"
 
 
 def _leaks(began: Holdings, ended: Holdings, threads: int) -> Iterator[str]:

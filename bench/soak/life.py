@@ -49,6 +49,7 @@ class Life:
             self._have(self._session)
             self._rest(0.5)
         self._have(self._check_copies)
+        self.figures["clients that lived to the end"] += 1
 
     def _have(self, act: Callable[[], None]) -> None:
         try:

@@ -80,6 +80,22 @@ def arrival(message: bytes) -> Arrival:
     name, texts = _MESSAGE_ID.search(header + b"\r\n"), _TEXTS.search(header + b"\r\n")
     if name is None or texts is None:
         raise ValueError(f"this is no message of ours: {header[:500]!r}")
-    pairs = (pair.split(b":") for pair in texts[1].split())
-    is_whole = all(Text(int(seed), int(size)).octets() in body for seed, size in pairs)
-    return Arrival(name[1].decode("ascii"), is_whole)
+    named = name[1]
+    known = [Text(*map(int, pair.split(b":"))).octets() for pair in texts[1].split()]
+    is_whole = _has_fields_of(named, header) and _texts_in(body, len(known)) == known
+    return Arrival(named.decode("ascii"), is_whole)
+
+
+def _has_fields_of(name: bytes, header: bytes) -> bool:
+    user, lines = name.rpartition(b"-")[0], header.split(b"\r\n")
+    fields = [line for line in lines if line.lower().startswith((b"from:", b"subject:", b"bcc:", b"sender:"))]
+    return fields == [b"From: %b@example.com" % user, b"Subject: %b" % name]
+
+
+def _texts_in(body: bytes, count: int) -> list[bytes]:
+    """Return the body, or its parts' bodies where it has so many; the proxy has chosen the boundary."""
+    if count == 1:
+        return [body]
+    delimiter = b"\r\n" + body.partition(b"\r\n")[0]
+    before, *parts, after = (b"\r\n" + body).split(delimiter)
+    return [part.partition(b"\r\n\r\n")[2] for part in parts] if (before, after) == (b"", b"--\r\n") else []

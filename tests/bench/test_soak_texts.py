@@ -31,7 +31,33 @@ def test_a_message_that_lacks_an_octet_or_has_another_is_damaged(damage: bytes) 
 def test_a_reference_that_was_not_followed_is_damage() -> None:
     draft = referring_draft("a-1", "a", "joe@example.com", TEXT, Referred(7, OTHER))
     assert arrival(draft) == Arrival("a-1", is_whole=False)
-    assert arrival(draft.replace(b"/INBOX/;UID=7/;SECTION=1", OTHER.octets())) == Arrival("a-1", is_whole=True)
+    assert arrival(included(draft)) == Arrival("a-1", is_whole=True)
+
+
+def test_a_composed_message_whose_end_is_cut_off_is_damaged() -> None:
+    draft = included(referring_draft("a-1", "a", "joe@example.com", TEXT, Referred(7, OTHER)))
+    assert arrival(draft.rpartition(b"\r\n--")[0]) == Arrival("a-1", is_whole=False)
+
+
+@pytest.mark.parametrize(
+    ("octets", "damage"),
+    [
+        (b"From: a@", b"From: mallory@"),
+        (b"Subject: a-1\r\n", b""),
+        (b"MIME-Version", b"Bcc: joe@example.com\r\nMIME-Version"),
+        (TEXT.octets(), 2 * TEXT.octets()),
+        (TEXT.octets(), TEXT.octets() + b"\0"),
+    ],
+)
+def test_a_message_with_another_field_or_with_more_than_its_text_is_damaged(octets: bytes, damage: bytes) -> None:
+    draft = plain_draft("a-1", "a", "joe@example.com", TEXT)
+    assert arrival(draft.replace(octets, damage)) == Arrival("a-1", is_whole=False)
+
+
+def included(draft: bytes) -> bytes:
+    """What the proxy makes of a draft that refers to OTHER."""
+    reference = draft[draft.index(b"Content-Type: message/external-body") : draft.rindex(b"\r\n--=_a-1--")]
+    return draft.replace(reference, b"Content-Type: text/plain\r\n\r\n" + OTHER.octets())
 
 
 def test_what_is_none_of_ours() -> None:
