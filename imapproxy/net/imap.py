@@ -137,6 +137,9 @@ class BoundedIMAP(imaplib.IMAP4):
         """Return a line, if the answer may be so long; a status response never ends in what looks like a literal."""
         if self._lines_left == 0:
             raise Overlong
+        # imaplib looks for it at an answer's end only, and a server that stays open behind it never comes to that.
+        if "BYE" in self.untagged_responses and self.state != "LOGOUT":
+            raise Lost
         line = self._last_line = self._stream.line(self._octets_left, self._deadline)
         self._lines_left -= 1
         self._octets_left -= len(line)

@@ -12,7 +12,10 @@ same submission. What is known of one, and what then becomes of the same again:
 
 Each state is on the disk before what it announces happens. An owner, which is one claim in one worker, is there as long
 as its lock is (``presence``). In doubt means that somebody may have got it already: the log says so, and a refusal does
-not take the doubt away. Nothing here can make a NO of what was accepted.
+not take the doubt away.
+
+Nothing here can make a NO of what was accepted. What cannot be written down of that is owed: its owner stays, answers
+those who repeat it itself, and tries again until it is on the disk.
 """
 
 import hashlib
@@ -36,6 +39,8 @@ KEPT_FOR = 24 * 3600.0  # seconds; who tries again does so within hours
 MAX_ENTRIES = 100_000  # some 30 MB; the oldest make room
 # How long this process's other threads may keep the journal busy, in seconds: longer than one waits for the file.
 TURN_PATIENCE = 10.0
+# Between two tries to write down what is owed, in seconds, if no submission comes: each that fails is logged.
+OWED_INTERVAL = 10.0
 
 UNUSABLE = "4.3.0 the proxy cannot use its journal; try again later"
 
@@ -78,6 +83,18 @@ class _Entry(NamedTuple):
     at: float
     reply: str = ""
 
+    @property
+    def earlier(self) -> Earlier:
+        """What whoever repeats it is told, once it is accepted."""
+        return Earlier(datetime.fromtimestamp(self.at, UTC), self.reply)
+
+
+class _Owed(NamedTuple):
+    """What is still to be written down, and whose mark says until then that somebody is there."""
+
+    owner: int
+    entry: _Entry
+
 
 class Journal:
     """A worker's view of the journal at ``path``, for all its threads; it is opened when it is first needed.
@@ -92,12 +109,17 @@ class Journal:
         self._presence = Presence(lock_file(path))
         self._database: sqlite3.Connection | None = None
         self._identity: os.stat_result | None = None
+        # Added to without the lock, for which somebody may wait in vain: each use of it is one step of the interpreter.
+        self._owed: dict[bytes, _Owed] = {}
+        self._is_closed = threading.Event()
 
     def claim(self, key: bytes) -> "Claim | Earlier | None":
         """Return the right to send this submission, or what came of it earlier; None while another has that right.
 
         Raise SubmissionRefused where the journal cannot be used.
         """
+        if owed := self._owed.get(key):
+            return owed.entry.earlier
         with self._in_turn() as database, ExitStack() as stack:
             owner = self._presence.enter()
             stack.callback(self._presence.leave, owner)
@@ -110,17 +132,26 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, and let others know that we are no longer there."""
+        self._is_closed.set()
         with self._lock:
             self._disconnect()
             self._presence.close()
 
-    def note(self, claim: "Claim", state: _State, reply: str = "") -> None:
+    def note(self, claim: "Claim", state: _State) -> None:
         """Write down how far a claim of ours has come; raise SubmissionRefused where that fails."""
         owner = claim.owner if state == "sending" else _NOBODY
         with self._in_turn() as database, transaction(database):
-            if state != "accepted":  # of that there is no doubt, whosever it is
-                self._check_ours(database, claim)
-            _store(database, claim.key, _Entry(state, claim.is_doubtful, owner, self._clock(), reply))
+            self._check_ours(database, claim)
+            _store(database, claim.key, _Entry(state, claim.is_doubtful, owner, self._clock()))
+
+    def note_accepted(self, claim: "Claim", reply: str) -> None:
+        """Write down that a claim was accepted, whosever it is by now; where that fails, as soon as it can be."""
+        entry = _Entry("accepted", claim.is_doubtful, _NOBODY, self._clock(), reply)
+        self._owed[claim.key] = _Owed(claim.owner, entry)
+        self._pay()
+        if claim.key in self._owed:
+            with suppress(RuntimeError):  # where no thread is to be had, the next submission pays
+                threading.Thread(target=self._pay_later, args=(claim.key,), daemon=True).start()
 
     def strike(self, claim: "Claim") -> None:
         """Forget a claim of ours, which has reached nobody; raise SubmissionRefused where that fails."""
@@ -131,7 +162,29 @@ class Journal:
     def let_go(self, claim: "Claim") -> None:
         """Have a claim of ours no longer, whatever was written down."""
         with self._lock, suppress(OSError):
-            self._presence.leave(claim.owner)
+            if claim.key not in self._owed:
+                self._presence.leave(claim.owner)
+
+    def _pay(self) -> None:
+        """Write down what is owed, as everything does that comes; that it fails is logged."""
+        with suppress(SubmissionRefused), self._in_turn():
+            pass
+
+    def _pay_later(self, key: bytes) -> None:
+        """Go on until it is written down, by whomever: elsewhere somebody may wait for that."""
+        while key in self._owed and not self._is_closed.wait(OWED_INTERVAL):
+            self._pay()
+
+    def _write_owed(self, database: sqlite3.Connection) -> None:
+        owed = dict(self._owed)
+        if not owed:
+            return
+        with transaction(database):
+            for key, (_, entry) in owed.items():
+                _store(database, key, entry)
+        for key, (owner, _) in owed.items():
+            del self._owed[key]
+            self._presence.leave(owner)
 
     def _check_ours(self, database: sqlite3.Connection, claim: "Claim") -> None:
         """Raise SubmissionRefused where another took us for dead: the clock jumped, or the locks were removed."""
@@ -147,7 +200,7 @@ class Journal:
     def _found(self, database: sqlite3.Connection, key: bytes, owner: int) -> "Claim | Earlier | None":
         before = _entry_of(database, key)
         if before and before.state == "accepted":
-            return Earlier(datetime.fromtimestamp(before.at, UTC), before.reply)
+            return before.earlier
         if before and before.owner != _NOBODY and self._presence.is_there(before.owner):
             return None
         is_doubtful = before is not None and (before.is_doubtful or before.state != "running")
@@ -160,7 +213,9 @@ class Journal:
         if not self._lock.acquire(timeout=TURN_PATIENCE):
             raise self._failure("it is too slow")
         try:
-            yield self._connection()
+            database = self._connection()
+            self._write_owed(database)
+            yield database
         except (sqlite3.Error, NotOurs, OSError) as failure:
             self._disconnect()
             raise self._failure(getattr(failure, "strerror", None) or str(failure)) from failure
@@ -206,8 +261,7 @@ class Claim:
     def accepted(self, reply: str) -> None:
         """Note that it was accepted, with the SMTP server's reply; whatever becomes of the note, it was."""
         self._state = "accepted"
-        with suppress(SubmissionRefused):
-            self._journal.note(self, "accepted", reply)
+        self._journal.note_accepted(self, reply)
 
     def __enter__(self) -> "Claim":
         return self

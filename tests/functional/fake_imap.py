@@ -47,12 +47,13 @@ REWRITTEN_GREETING = b"* OK [CAPABILITY %b CAN-SUBMIT CAN-SUBMIT=URL] fake\r\n" 
 class Peer:
     """One end of a connection. ``EOFError`` where the other end stops in the middle of what is expected."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: socket.socket, patience: float = PATIENCE) -> None:
         self._socket = stream
+        self._patience = patience
         self._input = bytearray()
         self._deflater: zlib._Compress | None = None
         self._inflater: zlib._Decompress | None = None
-        stream.settimeout(PATIENCE)
+        stream.settimeout(patience)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
 
     def __enter__(self) -> Self:
@@ -138,7 +139,7 @@ class Peer:
         self._socket.setblocking(False)
         with suppress(BlockingIOError, ssl.SSLWantReadError, EOFError, ConnectionError):
             self._receive()
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(self._patience)
         return bytes(self._input)
 
     def drain(self, count: int) -> int:
@@ -157,7 +158,7 @@ class Peer:
         except ConnectionError:
             return True
         finally:
-            self._socket.settimeout(PATIENCE)
+            self._socket.settimeout(self._patience)
 
     def end_output(self) -> None:
         """Say that nothing more will come: a FIN."""
@@ -201,11 +202,12 @@ def connect(port: int, receive_buffer: int | None = None, address: str = "127.0.
 
 
 class Listener:
-    """A server whose ends of connections the test takes itself."""
+    """A server whose ends of connections the test takes itself; peers may stay silent for so many seconds."""
 
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+    def __init__(self, port: int = 0, patience: float = PATIENCE) -> None:
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=128)
         self._socket.settimeout(PATIENCE)
+        self._patience = patience
 
     @property
     def port(self) -> int:
@@ -215,7 +217,7 @@ class Listener:
 
     def accept(self) -> Peer:
         """Return the server's end of the next connection."""
-        return Peer(self._socket.accept()[0])
+        return Peer(self._socket.accept()[0], self._patience)
 
     def refuse(self) -> None:
         """Listen no more: who connects from now on is refused."""
@@ -291,8 +293,8 @@ Script: TypeAlias = Callable[[Peer], None]
 class FakeImap(Listener):
     """A server that plays a script in a thread for each connection."""
 
-    def __init__(self, script: Script) -> None:
-        super().__init__()
+    def __init__(self, script: Script, port: int = 0, patience: float = PATIENCE) -> None:
+        super().__init__(port, patience)
         self._script = script
         self._lock = threading.Lock()
         self._stopping = False

@@ -12,7 +12,8 @@ command by the grammar of RFC 9051, or one that the proxy has no business to giv
 
 A step of the dialogue is named ``GREETING``, ``LOGIN`` (whatever the mechanism), by the command's name, by its name
 and how often it came (``FETCH 2``, ``EXAMINE 1``; looked up first), or is what comes after APPEND's literal:
-``APPENDED``. What the server then does in place of, or with, its usual answer is a ``Deviation``.
+``APPENDED``. What the server then does in place of, or with, its usual answer is a ``Deviation``; ``cues`` are what is
+done before, whatever the answer.
 """
 
 import base64
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tests.functional.fake_imap import CAPABILITIES, GREETING, FakeImap, Peer
+from tests.functional.fake_imap import CAPABILITIES, GREETING, PATIENCE, FakeImap, Peer
 from tests.functional.mail_tree import Entity, sections, structure
 
 MAX_LITERAL = 64 << 20  # octets
@@ -130,13 +131,16 @@ ITEM = re.compile(rb"UID|FLAGS|RFC822\.SIZE|BODYSTRUCTURE|BODY\.PEEK\[([0-9A-Z.]
 class FakeMailboxes(FakeImap):
     """The server; mailbox names are as on the wire, in modified UTF-7."""
 
-    def __init__(self, mailboxes: Mapping[bytes, Mapping[int, Entity]]) -> None:
-        super().__init__(self._serve_connection)
+    def __init__(
+        self, mailboxes: Mapping[bytes, Mapping[int, Entity]], port: int = 0, patience: float = PATIENCE
+    ) -> None:
+        super().__init__(self._serve_connection, port, patience)
         self.mailboxes = {name: dict(messages) for name, messages in mailboxes.items()}
         self.capabilities = CAPABILITIES
         self.listing = b""
         self.uidvalidity = UIDVALIDITY
         self.replies: dict[str, Deviation] = {}
+        self.cues: dict[str, Callable[[], object]] = {}
         self.commands: list[bytes] = []
         self.appended: list[Appended] = []
         self.side_connections = 0
@@ -151,7 +155,7 @@ class FakeMailboxes(FakeImap):
         self._client_comes.clear()
         mailboxes = {name: dict(messages) for name, messages in self.mailboxes.items()}
         yield self
-        self.replies, self.mailboxes, self.listing = {}, mailboxes, b""
+        self.replies, self.cues, self.mailboxes, self.listing = {}, {}, mailboxes, b""
         self.capabilities, self.uidvalidity = CAPABILITIES, UIDVALIDITY
         self.raise_failures()
 
@@ -221,8 +225,10 @@ class _SideConnection:
     def perform(self, step: str, tag: bytes, usual: bytes) -> bool:
         """Do what is to be done, and say whether that is something else than usual."""
         self.counts[step] = self.counts.get(step, 0) + 1
-        replies = self.server.replies
-        deviation = replies.get(f"{step} {self.counts[step]}", replies.get(step))
+        names = (f"{step} {self.counts[step]}", step)
+        for cue in [self.server.cues[name] for name in names if name in self.server.cues]:
+            cue()
+        deviation = next((self.server.replies[name] for name in names if name in self.server.replies), None)
         if deviation is None:
             self.peer.send(usual)
         else:

@@ -89,13 +89,16 @@ class FakeSmtp:
     """The server, running as long as the ``with`` block does; see above."""
 
     def __init__(
-        self, extensions: Iterable[str] = ("8BITMIME", "SMTPUTF8"), replies: Mapping[str, Script] | None = None
+        self,
+        extensions: Iterable[str] = ("8BITMIME", "SMTPUTF8"),
+        replies: Mapping[str, Script] | None = None,
+        port: int = 0,
     ) -> None:
         self.commands: list[str] = []
         self.messages: list[Received] = []
         self.unfinished: list[bytes] = []
         self.script: dict[str, Script] = _well_behaved(extensions) | dict(replies or {})
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
@@ -139,11 +142,12 @@ def _well_behaved(extensions: Iterable[str]) -> dict[str, Script]:
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
     daemon_threads = False
     request_queue_size = 100
 
-    def __init__(self, fake: FakeSmtp) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, fake: FakeSmtp, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Connection)
         self.fake = fake
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()

@@ -103,6 +103,22 @@ def test_a_hostile_server_is_left(step: str, script: Script, text: str) -> None:
     assert monotonic() - began < AMPLE / 2
 
 
+@pytest.mark.parametrize(
+    ("step", "ask"),
+    [
+        ("EXAMINE", lambda imap: imap.examine('"INBOX"')),
+        ("APPEND", lambda imap: imap.append_seen('"INBOX"', Text([b"x"]))),
+    ],
+)
+def test_a_server_that_says_goodbye_and_does_not_go(step: str, ask: Callable[[BoundedIMAP], object]) -> None:
+    began = monotonic()
+    with ScriptedImap({step: ("* BYE shutting down", SILENCE)}) as server, connection(server) as imap:
+        with pytest.raises(SideConnectionError) as caught:
+            ask(imap)
+        assert str(caught.value) == ENDED + "shutting down"
+    assert monotonic() - began < AMPLE / 2
+
+
 @pytest.mark.parametrize("step", ["CAPABILITY", "EXAMINE"])
 def test_a_server_that_vanishes(step: str) -> None:
     with nothing_left(), ScriptedImap({step: RESET}) as server:

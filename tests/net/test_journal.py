@@ -374,18 +374,60 @@ def test_the_final_dot_waits_for_the_journal(
     assert not claimed(journal).is_doubtful
 
 
+def accept_within(failing: AbstractContextManager[None], claim: Claim) -> None:
+    """Have a claim accepted while the journal fails."""
+    with claim:
+        claim.sending()
+        with failing:
+            claim.accepted(REPLY)
+
+
 @pytest.mark.usefixtures("impatient")
 @FAILURES
-def test_what_was_accepted_was_whatever_the_journal_says_and_a_repetition_is_in_doubt(
+def test_what_was_accepted_was_whatever_the_journal_says(
     path: str, journal: Journal, log: Log, failing: Failing, reason: str
 ) -> None:
+    accept_within(failing(path), claimed(journal))
+    assert log.lines == [f'journal-failed journal={path} reason="{reason}"']
+    with failing(path):
+        assert journal.claim(KEY) == Earlier(TEN, REPLY)
+
+
+@pytest.mark.usefixtures("impatient")
+@FAILURES
+def test_it_is_written_down_with_whatever_comes_next(
+    path: str, journal: Journal, other: Journal, failing: Failing, reason: str
+) -> None:
+    accept_within(failing(path), claimed(journal))
+    # SQLite throws away what lies beside another file, as it is not of that file.
+    assert failing is overwritten or other.claim(KEY) is None, reason
+    accept(journal, b"another")
+    assert other.claim(KEY) == Earlier(TEN, REPLY)
+
+
+def test_if_nothing_comes_it_is_written_down_all_the_same(
+    path: str, journal: Journal, other: Journal, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "OWED_INTERVAL", 0.05)
     with claimed(journal) as claim:
         claim.sending()
-        with failing(path):
+        with full(path):
             claim.accepted(REPLY)
-    assert log.lines == [f'journal-failed journal={path} reason="{reason}"']
-    # SQLite throws away what lies beside another file, as it is not of that file.
-    assert claimed(journal).is_doubtful or failing is overwritten
+            log.await_line("journal-failed", 3)
+    assert Background(partial(awaited, other)).result() == Earlier(TEN, REPLY)
+
+
+def awaited(journal: Journal) -> Claim | Earlier:
+    """Return what becomes of a submission that is under way elsewhere."""
+    while (found := journal.claim(KEY)) is None:
+        pass
+    return found
+
+
+def test_killed_before_that_it_is_in_doubt(path: str, journal: Journal) -> None:
+    with killed_while(path, partial(accept_within, full(path))):
+        assert journal.claim(KEY) is None
+    assert claimed(journal).is_doubtful
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,0 +1,59 @@
+"""What a break is: one fault at one moment of one submission."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tests.faults.house import House, Style, told
+from tests.faults.submissions import Draft, Submission
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A draft that was submitted, and the answer; None where the connection broke before."""
+
+    draft: Draft
+    told: str | None
+
+
+Play: TypeAlias = Callable[[House], Sequence[Attempt]]
+# Submits once, and returns the answer.
+Try: TypeAlias = "Callable[[House, Draft], str | None]"
+
+
+@dataclass(frozen=True)
+class Break:
+    """One fault, which ``play`` brings about. What it changes at the servers is the runner's to undo.
+
+    ``style``: the house it wants. ``is_taken``: whether the SMTP server keeps what comes whole meanwhile.
+    ``is_window``: what it says of that may be lost. ``is_sent``: whether the first try alone must have sent the
+    message; None where that depends.
+    """
+
+    name: str
+    style: Style
+    play: Play
+    is_taken: bool = True
+    is_window: bool = False
+    is_sent: bool | None = None
+
+
+def break_of(submission: Submission, name: str, attempt: Try) -> Break:
+    """Return a break of one submission, in the house for its sort."""
+
+    def play(house: House) -> Sequence[Attempt]:
+        draft = house.new_draft(submission)
+        return [Attempt(draft, attempt(house, draft))]
+
+    return Break(f"{submission.name}: {name}", Style(submission.is_filed), play)
+
+
+def prepared(prepare: Callable[[House], object]) -> Try:
+    """Submit by a client that has logged in before the fault is prepared."""
+
+    def attempt(house: House, draft: Draft) -> str | None:
+        with house.client() as client:
+            prepare(house)
+            return told(client, draft)
+
+    return attempt

@@ -1,0 +1,289 @@
+"""The real program, with a journal, between a scripted IMAP server that has mail and a scripted SMTP server."""
+
+import hashlib
+import os
+import re
+import resource
+import select
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from tests.faults.small_disk import SmallDisk, mounted
+from tests.faults.submissions import LARGE, MAILBOXES, PLAIN, REFERRING, STORED, Draft, Submission
+from tests.functional.delivered import BOUNDARY, without_trace
+from tests.functional.fake_imap import Peer, connect
+from tests.functional.fake_mailboxes import Deviation, FakeMailboxes
+from tests.functional.fake_smtp import FakeSmtp, Script
+from tests.functional.process import PATIENCE
+from tests.functional.program import Program
+from tests.functional.scripted import eventually
+
+SMTP_TIMEOUT = 2  # seconds; the proxy waits twice as long for the reply to the final dot
+IDLE_PATIENCE = 300.0  # seconds that the IMAP server bears a proxy that waits for somebody else
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the program is run: whether it makes the copy in Sent, by how many workers, and with what room for files."""
+
+    is_filed: bool = False
+    workers: int = 1
+    is_on_small_disk: bool = False
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A script for the SMTP server: that the step has come is noted, somebody acts, then the server does."""
+
+    met: Event
+    act: Callable[[], object]
+    then: Script
+
+    def __iter__(self) -> Iterator[Script]:
+        self.met.set()
+        self.act()
+        yield self.then
+
+
+def nothing() -> None:
+    """Let the server alone act."""
+
+
+class House:
+    """A program and its servers, once it is open; ``met`` says that a break came to the point where it is one."""
+
+    imap: FakeMailboxes
+    smtp: FakeSmtp
+    program: Program
+    disk: SmallDisk  # only where the style has one
+
+    def __init__(self, directory: Path, style: Style) -> None:
+        self._directory = directory
+        self._style = style
+        self._number = 0
+        self._port = 0
+        self._usual: dict[bytes, str] = {}  # text of a submission -> fingerprint of what comes of it
+        self.met = Event()
+
+    @contextmanager
+    def open(self) -> Iterator["House"]:
+        """Run all of it; at the end everything must end in order, and nothing have surprised the program."""
+        with ExitStack() as stack:
+            if self._style.is_on_small_disk:
+                self.disk = stack.enter_context(mounted(self._directory))
+            self.imap = FakeMailboxes(MAILBOXES, patience=IDLE_PATIENCE)
+            self.smtp = FakeSmtp()
+            self._script = dict(self.smtp.script)
+            for server in (self.imap, self.smtp):
+                server.__enter__()
+            stack.callback(lambda: self.imap.__exit__(None, None, None))
+            stack.callback(lambda: self.smtp.__exit__(None, None, None))
+            self.program = Program(self._directory, self.imap.port, self.smtp.port, self._options())
+            stack.callback(self._close)
+            self._port = self.program.ports()[-1]
+            self._learn_what_is_usual()
+            yield self
+
+    def _options(self) -> dict[str, dict[str, str]]:
+        sent = {"sent-mailbox": "Sent"} if self._style.is_filed else {}
+        journal = {"journal": str(self._directory / "journal")}
+        return {
+            "listen": {"listen": "127.0.0.1:0", "workers": str(self._style.workers)},
+            "smtp": {"smtp-timeout": str(SMTP_TIMEOUT)},
+            "submit": {"mail-domain": "example.com", "max-submissions-per-hour": "0", **journal, **sent},
+        }
+
+    def _close(self) -> None:
+        self.program.stop()
+        self.program.check()
+
+    # A client ---------------------------------------------------------------------------------------------------------
+
+    def new_draft(self, submission: Submission) -> Draft:
+        """Return a draft that nobody has submitted here yet."""
+        self._number += 1
+        return submission.draft(self._number)
+
+    @contextmanager
+    def client(self) -> Iterator[Peer]:
+        """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
+        with connect(self._port) as client:
+            client.line()
+            client.send(b"L LOGIN fred secret\r\n")
+            if not client.answer(b"L").startswith(b"OK"):
+                raise EOFError
+            yield client
+
+    def submit(self, draft: Draft) -> str | None:
+        """Submit by a client of its own; return the answer, None where it does not come because the link is lost."""
+        with suppress(EOFError, ConnectionError), self.client() as client:
+            return told(client, draft)
+        return None
+
+    # Breaking ---------------------------------------------------------------------------------------------------------
+
+    def at_smtp(self, step: str, then: "Script | None" = None, act: Callable[[], object] = nothing) -> None:
+        """Have the SMTP server do that when the step comes, by default as usual; ``act`` comes before."""
+        usual = self._script.get(step) or self._script[step.partition(" ")[0]]
+        self.smtp.script[step] = Cue(self.met, act, usual if then is None else then)
+
+    def at_imap(self, step: str, deviation: Deviation | None = None, act: Callable[[], object] = nothing) -> None:
+        """Have the IMAP server deviate when the step comes, or not; ``act`` comes before."""
+
+        def cue() -> None:
+            self.met.set()
+            act()
+
+        self.imap.cues[step] = cue
+        if deviation is not None:
+            self.imap.replies[step] = deviation
+
+    def once_taken(self, act: Callable[[], object]) -> None:
+        """Have somebody act when the message has come whole, before the SMTP server says that it takes it."""
+        self.smtp.script["."] = Cue(Event(), act, self._script["."])
+
+    @contextmanager
+    def imap_down(self) -> Iterator[None]:
+        """Have the IMAP server gone, with all its connections, and there again afterwards; what it has stays."""
+        before, port = self.imap, self.imap.port
+        before.__exit__(None, None, None)
+        yield
+        self.imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE)
+        self.imap.appended = before.appended
+        self.imap.__enter__()
+
+    @contextmanager
+    def smtp_down(self) -> Iterator[None]:
+        """Have the SMTP server gone, with all its connections, and there again afterwards; what it has stays."""
+        before, port = self.smtp, self.smtp.port
+        before.__exit__(None, None, None)
+        yield
+        self.smtp = FakeSmtp(port=port)
+        self.smtp.messages = before.messages
+        self.smtp.__enter__()
+
+    def restart_imap(self) -> None:
+        """Have the IMAP server begin anew."""
+        with self.imap_down():
+            pass
+
+    def restart_smtp(self) -> None:
+        """Have the SMTP server begin anew."""
+        with self.smtp_down():
+            pass
+
+    @property
+    def worker(self) -> int:
+        """The process that serves: the newest one, where there are several, once all of them are there."""
+        assert eventually(lambda: len(self.program.workers()) >= self._style.workers), self.program.log()
+        return self.program.workers()[-1]
+
+    @contextmanager
+    def limited(self, limit: int, value: int) -> Iterator[None]:
+        """Let the worker have only so much of something (``resource``); what it has already stays."""
+        pid = self.worker
+        soft, hard = resource.prlimit(pid, limit)
+        resource.prlimit(pid, limit, (value, hard))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, limit, (soft, hard))
+
+    def empty_write_ahead_log(self) -> None:
+        """Have the journal need room for whatever is written down next: what is in that file is written over."""
+        with closing(sqlite3.connect(self._directory / "journal")) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def write_ahead_log_size(self) -> int:
+        """Return how long that file of the journal's is."""
+        return (self._directory / "journal-wal").stat().st_size
+
+    # What came of it --------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Forget what has come by now."""
+        self.met.clear()
+        self.smtp.messages.clear()
+        self.imap.appended.clear()
+
+    def mend(self) -> None:
+        """Have the servers do as usual, and the program run; AssertionError for what went wrong at a server."""
+        self.smtp.script = dict(self._script)
+        self.imap.replies, self.imap.cues = {}, {}
+        if self.program.process.poll() is not None:
+            self._start()
+        self.imap.raise_failures()
+
+    def _start(self) -> None:
+        self.program.start()
+        self._port = self.program.ports()[-1]
+
+    def copies(self, draft: Draft) -> int:
+        """Return how often it has come, as it is when nothing is broken."""
+        usual = self._usual[draft.submission.text]
+        return sum(draft.message_id in octets and fingerprint(octets) == usual for octets in self._arrived())
+
+    def arrived(self) -> int:
+        """Return how many messages have come."""
+        return len(self.smtp.messages)
+
+    def filed(self, draft: Draft) -> int:
+        """Return how many copies of it are in Sent."""
+        return sum(draft.message_id in copy.octets for copy in self.imap.appended)
+
+    def log_size(self) -> int:
+        return self.program.log_file.stat().st_size
+
+    def logged_since(self, size: int) -> str:
+        """Return what the log says behind the octets that it had."""
+        with self.program.log_file.open("rb") as stream:
+            stream.seek(size)
+            return stream.read().decode("utf-8")
+
+    def _arrived(self) -> Sequence[bytes]:
+        return [message.content for message in self.smtp.messages]
+
+    def _learn_what_is_usual(self) -> None:
+        for submission in (PLAIN, REFERRING, LARGE):
+            self.begin()
+            assert self.submit(self.new_draft(submission)) == "OK SUBMIT completed"
+            (octets,) = self._arrived()
+            assert submission is not REFERRING or STORED.octets in octets
+            self._usual[submission.text] = fingerprint(octets)
+
+
+def told(client: Peer, draft: Draft) -> str | None:
+    """Submit; return the answer, None where it does not come because the link is lost. TimeoutError where it should."""
+    with suppress(EOFError, ConnectionError):
+        client.send(draft.command)
+        return client.answer(b"S").decode("ascii")
+    return None
+
+
+def fingerprint(octets: bytes) -> str:
+    """Return the digest of a message without what differs each time: its trace, its boundary, its Message-ID.
+
+    Nor with how what is included is declared, which depends on what the SMTP server says that it takes.
+    """
+    boundary = BOUNDARY.search(octets)
+    if boundary is not None:
+        octets = octets.replace(boundary[1], b"boundary")
+    message = re.sub(rb"<\d{6}@example.com>", b"<id>", without_trace(octets))
+    message = message.replace(b"Content-Transfer-Encoding: 8bit\r\n", b"")
+    return hashlib.sha256(message).hexdigest()
+
+
+def await_end(pid: int) -> None:
+    """Return once that process, anybody's child, has ended."""
+    with suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            assert poll.poll(PATIENCE * 1000), f"process {pid} does not end"
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,49 @@
+"""The IMAP server does not do its part: each answer that is none, at each step of the side connections."""
+
+from collections.abc import Iterator, Mapping
+
+from tests.faults.breaks import Break, break_of, prepared
+from tests.faults.house import IDLE_PATIENCE, House
+from tests.faults.steps import ImapStep, imap_steps
+from tests.faults.submissions import USUAL, Submission
+from tests.functional.fake_imap import Peer
+from tests.functional.fake_mailboxes import Deviation, closes, halves, instead, resets
+
+
+def _stays_silent(peer: Peer, _: bytes, __: bytes) -> None:
+    """Say nothing, nor go, for longer than the proxy bears it."""
+    assert peer.ended_within(IDLE_PATIENCE)
+    raise EOFError
+
+
+DEVIATIONS: Mapping[str, Deviation] = {
+    "NO": instead(b"%b NO not now\r\n"),
+    "BAD": instead(b"%b BAD what\r\n"),
+    "BYE": instead(b"* BYE shutting down\r\n"),
+    "garbage": instead(b"\x00\xff\x1b[2J garbage {5} \r\n%b OK done\r\n"),
+    "half a line": halves,
+    "RST": resets,
+    "FIN": closes,
+}
+
+
+def imap_failures() -> Iterator[Break]:
+    """Yield each step's."""
+    for submission in USUAL:
+        for step in imap_steps(submission):
+            for name, deviation in DEVIATIONS.items():
+                yield _imap_break(submission, step, name, deviation)
+
+
+def imap_silence() -> Iterator[Break]:
+    """Yield each step's; the proxy bears it for two minutes."""
+    for submission in USUAL:
+        for step in imap_steps(submission):
+            yield _imap_break(submission, step, "silence", _stays_silent)
+
+
+def _imap_break(submission: Submission, step: ImapStep, name: str, deviation: Deviation) -> Break:
+    def prepare(house: House) -> None:
+        step.arm(house, lambda: house.at_imap(step.name, deviation))
+
+    return break_of(submission, f"{name} at {step}", prepared(prepare))

@@ -1,0 +1,127 @@
+"""The judge of the fault harness: what came of a submission, and how good that is."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.judge import GOOD, Story, Told, Verdict
+
+SENT = "OK SUBMIT completed"
+EARLIER = "OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:00 UTC)"
+UNFILED = "OK SUBMIT completed; no copy in Sent (4.4.2 the IMAP server does not answer)"
+REFUSED = "NO 451 4.3.0 not now,"
+UNCERTAIN = "NO 4.4.2 delivery uncertain; no reply from the mail server,"
+
+# Sent at the first try, and at the second known to be so.
+SMOOTH = Story(told=SENT, copies_when_told=1, told_again=EARLIER, copies=1)
+# Broken before anybody had got it, and sent at the second try.
+REPEATED = Story(told=None, copies_when_told=0, told_again=SENT, copies=1)
+# Taken by the SMTP server, whose word of it was lost.
+IN_DOUBT = Story(told=UNCERTAIN, copies_when_told=1, told_again=SENT, copies=2, is_window=True, is_doubt_logged=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        (SENT, Told.SENT),
+        (UNFILED, Told.SENT),
+        (REFUSED, Told.REFUSED),
+        ("NO ,joe@example.com", Told.REFUSED),
+        ("BAD what is this", Told.REFUSED),
+        (UNCERTAIN, Told.UNCERTAIN),
+        (None, Told.NOTHING),
+    ],
+)
+def test_what_an_answer_means(told: str | None, heard: Told) -> None:
+    assert replace(SMOOTH, told=told).heard is heard
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        SMOOTH,
+        REPEATED,
+        replace(REPEATED, told=REFUSED),
+        replace(REPEATED, told=UNCERTAIN, is_window=True, is_doubt_logged=True),
+        replace(SMOOTH, told=None),
+    ],
+)
+def test_one_copy_and_a_second_try_that_is_told_so_are_good(story: Story) -> None:
+    assert story.verdict() is Verdict.ONCE
+    assert not list(story.complaints())
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        replace(REPEATED, copies=0),
+        replace(REPEATED, copies=0, told_again=REFUSED),
+        replace(SMOOTH, copies=0, copies_when_told=0),
+        # It came in the end, but who was told OK does not try again.
+        replace(SMOOTH, copies_when_told=0),
+    ],
+)
+def test_no_copy_is_a_loss_whatever_was_told(story: Story) -> None:
+    assert story.verdict() is Verdict.LOST
+
+
+def test_two_copies_are_excused_where_the_reply_was_lost_and_the_log_says_so() -> None:
+    assert IN_DOUBT.verdict() is Verdict.WINDOW
+    assert replace(IN_DOUBT, told=None).verdict() is Verdict.WINDOW
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        replace(IN_DOUBT, is_window=False),
+        replace(IN_DOUBT, is_doubt_logged=False),
+        replace(IN_DOUBT, copies=3),
+        replace(IN_DOUBT, told=SENT),
+        replace(SMOOTH, copies=2),
+    ],
+)
+def test_else_they_are_a_double(story: Story) -> None:
+    assert story.verdict() is Verdict.DOUBLED
+
+
+@pytest.mark.parametrize(
+    ("story", "complaint"),
+    [
+        (replace(SMOOTH, told=REFUSED), f"told {REFUSED!r}, and it was sent"),
+        (replace(REPEATED, told_again=REFUSED), f"told {REFUSED!r} when it was tried again"),
+        (replace(REPEATED, told_again=None), "told None when it was tried again"),
+        (replace(SMOOTH, is_filed=True), "no copy in Sent, and nothing said of that"),
+        (
+            replace(SMOOTH, is_sent=False),
+            f"told {EARLIER!r} when it was tried again: the first try sent it",
+        ),
+        (replace(REPEATED, is_sent=True), f"told {SENT!r} when it was tried again: the first try did not send it"),
+    ],
+)
+def test_what_is_wrong_without_a_loss_or_a_double_is_said(story: Story, complaint: str) -> None:
+    assert story.copies == 1
+    assert story.verdict() is Verdict.WRONG
+    assert list(story.complaints()) == [complaint]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        replace(SMOOTH, is_filed=True, filed=1),
+        replace(SMOOTH, is_filed=True, told=UNFILED),
+        # Nobody is told that there is a copy: the one who was to file it has been killed.
+        replace(SMOOTH, is_filed=True, told=None),
+    ],
+)
+def test_a_copy_in_sent_is_there_or_is_not_claimed(story: Story) -> None:
+    assert story.verdict() is Verdict.ONCE
+
+
+@pytest.mark.parametrize("story", [replace(SMOOTH, is_sent=True), replace(REPEATED, is_sent=False)])
+def test_the_second_try_is_told_whether_the_first_sent_it(story: Story) -> None:
+    assert story.verdict() is Verdict.ONCE
+
+
+def test_a_verdict_is_worse_than_those_before_it() -> None:
+    assert list(Verdict) == [Verdict.ONCE, Verdict.WINDOW, Verdict.WRONG, Verdict.DOUBLED, Verdict.LOST]
+    assert {Verdict.ONCE, Verdict.WINDOW} == GOOD
