@@ -57,7 +57,7 @@ class SessionThreads:
                 self._spare -= 1
         if is_new:
             try:
-                threading.Thread(target=self._work, args=(job,), daemon=True).start()
+                threading.Thread(target=self._work, args=([job],), daemon=True).start()
             except RuntimeError:
                 with self._change:
                     self._busy -= 1
@@ -71,7 +71,9 @@ class SessionThreads:
         with self._change:
             return self._change.wait_for(lambda: not self._busy, seconds)
 
-    def _work(self, job: Job) -> None:
+    def _work(self, first: list[Job]) -> None:
+        # Taken out of what the thread was started with, which Thread keeps to its end, with all that a session held.
+        job = first.pop()
         while True:
             try:
                 job()

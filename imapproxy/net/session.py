@@ -93,6 +93,9 @@ class Session:
                     self._go_upstream(deadline)
         finally:
             self._stream.close()  # by now another than the one that came, where TLS has taken that over
+            # These refer to us, and we to them: all that a session held is free now, not when the collector comes by.
+            self._relay = None
+            del self._outbox
 
     def report(self) -> SessionReport:
         """Return what others may know; any thread may ask."""

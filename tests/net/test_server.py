@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
@@ -85,6 +86,21 @@ def test_a_finished_thread_is_used_again() -> None:
         assert jobs.start()
         jobs.finish()
     assert len(set(jobs.ran_in)) == 1
+
+
+def test_a_spare_thread_holds_nothing_of_its_jobs() -> None:
+    class Held:
+        def live(self) -> None:
+            pass
+
+    threads = SessionThreads(10)
+    for _ in range(2):
+        held = Held()
+        gone = weakref.ref(held)
+        assert threads.run(held.live)
+        del held
+        assert threads.wait_until_idle(PATIENCE)
+        assert gone() is None
 
 
 def test_a_thread_that_nobody_needs_ends() -> None:
