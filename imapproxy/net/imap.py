@@ -152,6 +152,7 @@ class BoundedIMAP(imaplib.IMAP4):
     def shutdown(self) -> None:
         """Close the connection, without a word."""
         self._stream.close()
+        self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
 
     def _log(self, line: str) -> None:
         """Keep nothing of the dialogue, which imaplib would print when it is debugged."""

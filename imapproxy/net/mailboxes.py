@@ -63,6 +63,7 @@ class Mailboxes:
         self._reader.close()
         for keep in self._keeps:
             keep.close()
+        del self._reader  # which refers to us: what it read is free now, not when the collector comes by
 
     def named(self, reference: Reference) -> Named:
         """Return what a reference names; its content is read later, by the same connection."""

@@ -132,8 +132,9 @@ class PatientStream:
         return connection, self._taken(len(self._input))
 
     def hush(self) -> None:
-        """Call ``waiting`` no more."""
+        """Call ``waiting`` no more, and hold nothing of whose it is."""
         self._waiting_due = math.inf
+        self._waiting = _nothing
 
     def close(self) -> None:
         """Close the connection, if there is one; every further operation finds it ``Lost``."""
@@ -195,6 +196,10 @@ class PatientStream:
                 continue
             except OSError as error:
                 raise Lost from error
+
+
+def _nothing() -> None:
+    pass
 
 
 def _await_connection(connection: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """One client's life between a scripted IMAP server and a scripted SMTP server, and what the log says of it."""
 
 import base64
+import gc
 import re
 import socket
 import ssl
@@ -25,13 +26,15 @@ from imapproxy.message.reference import Reference
 from imapproxy.net import outbox as outbox_module
 from imapproxy.net import session as session_module
 from imapproxy.net.client_address import ClientAddress, User
+from imapproxy.net.connection import Connection
 from imapproxy.net.deliver import SmtpServer
 from imapproxy.net.journal import Journal
 from imapproxy.net.journal_file import make
 from imapproxy.net.ledger import FIRST_DELAY, FREE_FAILURES
-from imapproxy.net.relay import Patience
+from imapproxy.net.outbox import Outbox
+from imapproxy.net.relay import Patience, Relay
 from imapproxy.net.service import Service
-from imapproxy.net.session import serve
+from imapproxy.net.session import Session, serve
 from imapproxy.net.tls import server_context
 from imapproxy.net.upstream import UpstreamServer, connect_upstream
 from imapproxy.protocol.capability import is_transparent
@@ -153,6 +156,19 @@ def client_tls(certificates: Certificates) -> ssl.SSLContext:
 def fields(line: str) -> dict[str, str]:
     """Return a log line's fields, quotes kept."""
     return dict(re.findall(r'(\w+)=("(?:\\.|[^"])*"|\S+)', line))
+
+
+def test_nothing_of_a_session_that_is_over_waits_for_the_collector(log: Log, stop: Stop) -> None:
+    """At rest it does not come."""
+    gc.collect()
+    gc.disable()
+    try:
+        with session(log, stop) as scene:
+            scene.log_in()
+            assert scene.submit() == b"s OK SUBMIT completed\r\n"
+        assert [held for held in gc.get_objects() if isinstance(held, Session | Relay | Connection | Outbox)] == []
+    finally:
+        gc.enable()
 
 
 # The log.
