@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -8,8 +9,10 @@ from imapproxy.message.inclusion import Span, Streamed, Unfit
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering, rendering_of, whole
 from imapproxy.net.client_address import User
+from imapproxy.net.imap import BoundedIMAP
 from imapproxy.net.imap_login import REFUSED
 from imapproxy.net.mailboxes import Mailboxes
+from imapproxy.net.reading import Reader
 from imapproxy.net.spool import MEMORY_LIMIT
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE, SILENCE
@@ -144,6 +147,21 @@ def test_few_descriptors_are_needed() -> None:
 
 
 # Filing
+
+
+def test_nothing_that_was_read_waits_for_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with ScriptedImap(mailboxes=MAILBOXES) as server:
+            with mailboxes_of(server) as mailboxes:
+                found = mailboxes.named(reference(2))
+                assert b"".join(found.content.chunks()) == LARGE * 20_000
+            del mailboxes, found
+        held = [held for held in gc.get_objects() if isinstance(held, Mailboxes | Reader | BoundedIMAP)]
+        assert held == []
+    finally:
+        gc.enable()
 
 
 def test_files_a_copy() -> None:
