@@ -1,7 +1,7 @@
 """The run: ``python -m bench.soak SECONDS [CLIENTS]``. Exit status 0 only if nothing was wrong.
 
-First a third of the time with reloads (SIGHUP); then, with workers that stay, the rest. Between the two, and at the
-end, all clients leave, and what the proxy then holds is compared: it must not have become more.
+A third of the time with reloads (SIGHUP); then two thirds with workers that stay. After each of these all clients
+leave, and what the proxy then holds is compared: once its workers have served a crowd, it must not become more.
 """
 
 import re
@@ -23,7 +23,7 @@ from bench.soak.watch import Holdings, holdings, watched
 
 CLIENTS = 300
 CROWDS = 3
-PHASES = 2
+PHASES = 3
 WORKERS = 2
 RELOAD_INTERVAL = 10.0  # seconds
 # Until all that was accepted is delivered, and until spare threads (30 s) and the last sessions have gone, in seconds.
@@ -166,15 +166,19 @@ def soak(run: Run, seconds: float, clients: int) -> list[str]:
             while (rest := end - time.monotonic()) > 0:
                 time.sleep(min(RELOAD_INTERVAL, rest))
                 run.reload()
+        fresh = run.at_rest(threads)
+        with run.crowds("warms", clients):
+            time.sleep(seconds / 3)
         began = run.at_rest(threads)
         with run.crowds("stays", clients):
-            time.sleep(seconds * 2 / 3)
+            time.sleep(seconds / 3)
         run.await_deliveries()
         ended = run.at_rest(threads)
     for what, number in sorted(run.book.figures.items()):
         print(f"{what:30} {number:,}")
     print(f"{'arrived':30} {sum(run.book.arrived.values()):,}")
-    print(f"at rest, after the reloads:    {began}")
+    print(f"at rest, after the reloads:    {fresh}")
+    print(f"at rest, after a third more:   {began}")
     print(f"the most at a time:            {peak.most}")
     print(f"at rest, at the end:           {ended}")
     return [
