@@ -100,7 +100,7 @@ def account_of(wanted: Wanted, environ: Mapping[str, str], from_address: str | N
     """
     try:
         section = _section(wanted, environ, from_address)
-        return _account(_given(wanted.flags, environ, section), section.file)
+        return _account(_of_highest_secrets(_given(wanted.flags, environ, section)), section.file)
     except ConfigError as failure:
         raise Failure(EX_CONFIG, str(failure)) from failure
 
@@ -235,7 +235,7 @@ def _account(given: Mapping[str, _Given], file: str) -> Account:
     problems = [*_missing(given, file), *_secrets_too_many(given)]
     values: dict[str, Any] = {}
     for key in KEYS:
-        text, place, _ = _one_secret(given).get(key.name, _Given(key.default, key.name, 0))
+        text, place, _ = given.get(key.name, _Given(key.default, key.name, 0))
         try:
             values[key.name] = key.kind.convert(text) if text else ""
         except ValueError as error:
@@ -256,12 +256,12 @@ def _missing(given: Mapping[str, _Given], file: str) -> Iterator[str]:
 
 
 def _secrets_too_many(given: Mapping[str, _Given]) -> Iterator[str]:
-    named = [given[name] for name in _SECRETS if name in _one_secret(given)]
+    named = [given[name] for name in _SECRETS if name in given]
     if len(named) > 1:
         yield f"{' and '.join(secret.place for secret in named)}: only one of {', '.join(_SECRETS)} can be given"
 
 
-def _one_secret(given: Mapping[str, _Given]) -> Mapping[str, _Given]:
+def _of_highest_secrets(given: Mapping[str, _Given]) -> Mapping[str, _Given]:
     """Return what is given without the secrets that one further up has precedence over, whichever key that is."""
     level = min((given[name].level for name in _SECRETS if name in given), default=0)
     return {name: what for name, what in given.items() if name not in _SECRETS or what.level == level}
