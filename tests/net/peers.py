@@ -3,6 +3,7 @@
 Every wait is bounded, so that what hangs fails in seconds.
 """
 
+import gc
 import logging
 import os
 import select
@@ -210,6 +211,27 @@ def nothing_left() -> Iterator[None]:
         thread.join(PATIENCE)
         assert not thread.is_alive(), thread
     assert open_descriptors() <= descriptors
+
+
+@contextmanager
+def nothing_waits_for_the_collector(*kinds: type) -> Iterator[None]:
+    """Fail where an object of these kinds that the body made is still there after it: the collector is off meanwhile.
+
+    What other tests have left behind does not count.
+    """
+    gc.collect()
+    before = objects_of(kinds)  # held, so that no new object gets the identity of one of them
+    identities = {id(held) for held in before}
+    gc.disable()
+    try:
+        yield
+        assert [held for held in objects_of(kinds) if id(held) not in identities] == []
+    finally:
+        gc.enable()
+
+
+def objects_of(kinds: tuple[type, ...]) -> list[object]:
+    return [held for held in gc.get_objects() if isinstance(held, kinds)]
 
 
 def open_descriptors() -> set[str]:

@@ -1,4 +1,3 @@
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +15,7 @@ from imapproxy.net.reading import Reader
 from imapproxy.net.spool import MEMORY_LIMIT
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE, SILENCE
-from tests.net.peers import nothing_left, open_descriptors
+from tests.net.peers import nothing_left, nothing_waits_for_the_collector, open_descriptors
 from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap, Turns
 
@@ -146,22 +145,15 @@ def test_few_descriptors_are_needed() -> None:
         assert len(open_descriptors() - before) == 3
 
 
-# Filing
-
-
 def test_nothing_that_was_read_waits_for_the_collector() -> None:
-    gc.collect()
-    gc.disable()
-    try:
-        with ScriptedImap(mailboxes=MAILBOXES) as server:
-            with mailboxes_of(server) as mailboxes:
-                found = mailboxes.named(reference(2))
-                assert b"".join(found.content.chunks()) == LARGE * 20_000
-            del mailboxes, found
-        held = [held for held in gc.get_objects() if isinstance(held, Mailboxes | Reader | BoundedIMAP)]
-        assert held == []
-    finally:
-        gc.enable()
+    with nothing_waits_for_the_collector(Mailboxes, Reader, BoundedIMAP), ScriptedImap(mailboxes=MAILBOXES) as server:
+        with mailboxes_of(server) as mailboxes:
+            found = mailboxes.named(reference(2))
+            assert b"".join(found.content.chunks()) == LARGE * 20_000
+        del mailboxes, found
+
+
+# Filing
 
 
 def test_files_a_copy() -> None:

@@ -1,7 +1,6 @@
 """One client's life between a scripted IMAP server and a scripted SMTP server, and what the log says of it."""
 
 import base64
-import gc
 import re
 import socket
 import ssl
@@ -50,6 +49,7 @@ from tests.net.peers import (
     accepted_by,
     listening,
     nothing_left,
+    nothing_waits_for_the_collector,
     port_of,
     tcp_pair,
 )
@@ -160,15 +160,9 @@ def fields(line: str) -> dict[str, str]:
 
 def test_nothing_of_a_session_that_is_over_waits_for_the_collector(log: Log, stop: Stop) -> None:
     """At rest it does not come."""
-    gc.collect()
-    gc.disable()
-    try:
-        with session(log, stop) as scene:
-            scene.log_in()
-            assert scene.submit() == b"s OK SUBMIT completed\r\n"
-        assert [held for held in gc.get_objects() if isinstance(held, Session | Relay | Connection | Outbox)] == []
-    finally:
-        gc.enable()
+    with nothing_waits_for_the_collector(Session, Relay, Connection, Outbox), session(log, stop) as scene:
+        scene.log_in()
+        assert scene.submit() == b"s OK SUBMIT completed\r\n"
 
 
 # The log.
