@@ -140,7 +140,8 @@ def tree(pid: int) -> list[int]:
     pids = [pid]
     for parent in pids:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            pids.extend(int(child) for child in children.read_text().split())
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
+                pids.extend(map(int, children.read_text().split()))
     return pids
 
 

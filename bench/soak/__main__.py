@@ -4,7 +4,6 @@ A third of the time with reloads (SIGHUP); then two thirds with workers that sta
 leave, and what the proxy then holds is compared: once its workers have served a crowd, it must not become more.
 """
 
-import re
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from bench.processes import Process, helper, raise_descriptor_limit
 from bench.proxies import ROOT, await_greeting, free_port
 from bench.soak.book import Book
 from bench.soak.texts import Arrival
+from bench.soak.verdict import deaths, leaks, surprises
 from bench.soak.watch import Holdings, holdings, watched
 
 CLIENTS = 300
@@ -34,8 +34,6 @@ LONG_RUN = 60.0
 SPARE_THREADS = 64 * WORKERS
 # Of a parent and its workers, each of which has one for each address it listens at, once the spare ones have gone.
 THREADS_AT_REST = 1 + 3 * WORKERS
-# What memory may have grown by, in units of 1,000 octets: the allocator's, of which 64 spare threads keep some each.
-MOST_GROWTH = 25_000
 
 CONFIGURATION = """\
 [listen]
@@ -55,8 +53,6 @@ journal = {directory}/journal
 [log]
 log-to = {log}
 """
-
-_UNEXPECTED = re.compile(r"(?m)^.*(?: (?:WARNING|ERROR|CRITICAL) (?!privileges-kept)|Traceback|session-failed).*$")
 
 
 class Run:
@@ -183,29 +179,10 @@ def soak(run: Run, seconds: float, clients: int) -> list[str]:
     print(f"at rest, at the end:           {ended}")
     return [
         *run.book.complaints(),
-        *_deaths(run.book.figures["clients that lived to the end"], PHASES * CROWDS * (clients // CROWDS)),
-        *_leaks(began, ended, threads),
-        *_surprises(run.log.read_text(encoding="utf-8")),
+        *deaths(run.book.figures["clients that lived to the end"], PHASES * CROWDS * (clients // CROWDS)),
+        *leaks(began, ended, threads),
+        *surprises(run.log.read_text(encoding="utf-8")),
     ]
-
-
-def _deaths(lived: int, wanted: int) -> Iterator[str]:
-    # A client, or a crowd, that dies of something unforeseen tells nothing: it would pass for one that found nothing.
-    if lived != wanted:
-        yield f"{wanted - lived} of {wanted} clients did not live to the end"
-
-
-def _leaks(began: Holdings, ended: Holdings, threads: int) -> Iterator[str]:
-    if ended.threads > threads or ended.descriptors > began.descriptors or ended.processes > began.processes:
-        yield f"more is held than before: {began} became {ended}"
-    if ended.kilobytes - began.kilobytes > MOST_GROWTH:
-        yield f"memory grew by {(ended.kilobytes - began.kilobytes) / 1000:.1f} MB"
-
-
-def _surprises(log: str) -> Iterator[str]:
-    unexpected = _UNEXPECTED.findall(log)
-    if unexpected:
-        yield f"{len(unexpected)} lines in the log that should not be there, such as: {unexpected[0]}"
 
 
 def main() -> int:

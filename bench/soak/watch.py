@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,17 +63,18 @@ class Peak:
 
 @contextmanager
 def watched(pid: int) -> Iterator[Peak]:
-    """Watch a process and its descendants for the length of the block."""
+    """Watch a process and its descendants for the length of the block; at its end, raise what watching raised."""
     peak, ended = Peak(), threading.Event()
 
     def watch() -> None:
+        peak.see(holdings(pid))
         while not ended.wait(INTERVAL):
             peak.see(holdings(pid))
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield peak
+        finally:
+            ended.set()
+        watching.result()
