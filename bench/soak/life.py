@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from bench.soak.link import Door, Link, Wrong
-from bench.soak.texts import Referred, Text, plain_draft, referring_draft, stored
+from bench.soak.texts import Referred, Text, arrival, plain_draft, referring_draft, stored
 
 # What tries again does so after this many seconds, and not for ever.
 RETRY_PAUSE = 0.5
@@ -23,6 +23,7 @@ KNOWN = ("joe@example.com", "ann@example.com", "mooch@owatagu.siam.edu")
 UNKNOWN = ("nobody@example.com", "grey@example.com")  # for good, for now
 
 _APPENDUID = re.compile(rb"OK \[APPENDUID [0-9]+ ([0-9]+)\]")
+_FETCHED = re.compile(rb"\A\* [0-9]+ FETCH .*BODY\[\] \{[0-9]+\}\r\n\Z")
 _STATUS = re.compile(rb"\* STATUS \"?Sent\"? \(MESSAGES ([0-9]+)\)\r\n")
 
 
@@ -40,11 +41,11 @@ class Life:
         self._ended = ended
         self._random = random.Random(user)
         self._stored: dict[int, Text] = {}
-        self._sent = 0
+        self._sent: set[str] = set()
         self._names = 0
 
     def live(self) -> None:
-        """Have sessions; afterwards, see that there is a copy of each message that was sent."""
+        """Have sessions; afterwards, see that there is a whole copy of each message that was sent."""
         while not self._ended.is_set():
             self._have(self._session)
             self._rest(0.5)
@@ -54,7 +55,7 @@ class Life:
     def _have(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (Wrong, OSError) as failure:
+        except (Wrong, OSError, ValueError) as failure:
             self._say(f"wrong {self._user}: {type(failure).__name__} {failure}")
             self._stored.clear()  # whatever was under way is not known to have happened
 
@@ -205,21 +206,32 @@ class Life:
         return answer.startswith(b"OK")
 
     def _note_sent(self, name: str) -> None:
-        self._sent += 1
+        self._sent.add(name)
         self._say(f"sent {name}")
 
     def _check_copies(self) -> None:
-        """See that Sent has one copy of each message; of one that was sent when nobody listened, it comes later."""
+        """See that Sent has one whole copy of each message; of one sent when nobody listened, it comes later."""
         deadline = monotonic() + FILING_TIME
         with self._log_in() as link:
-            while (copies := _copies_in_sent(link)) != self._sent:
+            while (copies := _count_in_sent(link)) != len(self._sent):
                 if monotonic() > deadline:
-                    raise Wrong(f"{copies} copies in Sent of {self._sent} messages")
+                    raise Wrong(f"{copies} copies in Sent of {len(self._sent)} messages")
                 threading.Event().wait(0.5)
+            if self._sent:
+                self._compare_copies(link)
             self.figures["copies in Sent"] += copies
 
+    def _compare_copies(self, link: Link) -> None:
+        link.expect_ok("EXAMINE Sent")
+        answer = link.expect_ok("FETCH 1:* BODY.PEEK[]")
+        copies = [arrival(answer[at + 1]) for at, line in enumerate(answer) if _FETCHED.search(line)]
+        if damaged := [copy.name for copy in copies if not copy.is_whole]:
+            raise Wrong(f"damaged in Sent: {damaged[0]}")
+        if sorted(copy.name for copy in copies) != sorted(self._sent):
+            raise Wrong(f"Sent has other messages than the {len(self._sent)} that were sent")
 
-def _copies_in_sent(link: Link) -> int:
+
+def _count_in_sent(link: Link) -> int:
     answer = link.command("STATUS Sent (MESSAGES)")
     found = _STATUS.match(answer[0])
     return int(found[1]) if found else 0
