@@ -25,18 +25,19 @@ class NoHeader(ProxyError):
     """A proxy's connection began with no PROXY header; the text says with what, and is empty where it just ended."""
 
 
-def client_of(stream: socket.socket, host: str, is_tls: bool, service: Service) -> ClientAddress:
+def client_of(stream: socket.socket, host: str, is_tls: bool, service: Service, deadline: float) -> ClientAddress:
     """Return who is on ``stream``, which comes from ``host`` and speaks TLS from the first octet or not.
 
     A connection from one of the service's proxies is read as far as its PROXY header goes, and no further. Raise
-    NoHeader where that is missing, and OSError where the client has left.
+    NoHeader where that is missing or has not come by ``deadline``, of ``time.monotonic``, and OSError where the client
+    has left.
     """
     port = stream.getpeername()[1]
     server_host, server_port = stream.getsockname()[:2]
     direct = ClientAddress(host, port, server_host, server_port, is_tls)
     if not any(bare_address(host) in network for network in service.proxies):
         return direct
-    header = _proxy_header(stream, time.monotonic() + service.patience.login, service.stop_fd)
+    header = _proxy_header(stream, deadline, service.stop_fd)
     if header.client is None or header.server is None:
         return replace(direct, is_check=True)
     return ClientAddress(*header.client, *header.server, is_tls or header.is_tls)

@@ -68,9 +68,10 @@ class Relay:
         dialogue: Dialogue,
         handle: Callable[[Action], None],
         patience: Patience,
+        deadline: float,
         stop_fd: int,
     ) -> None:
-        """``stop_fd`` is a descriptor that becomes readable when the program stops."""
+        """``deadline``, of ``time.monotonic``, is the login's; ``stop_fd`` becomes readable when the program stops."""
         self.client: Connection | DeflatedConnection = client
         self.upstream = upstream
         self._dialogue = dialogue
@@ -80,7 +81,7 @@ class Relay:
         self._poll = select.poll()
         self._poll.register(stop_fd, _IN)
         self._interests = {client.fd: 0, upstream.fd: 0}
-        self._deadline: float | None = time.monotonic() + patience.login
+        self._deadline: float | None = deadline
         self._client_ended = False
         self._closing = False
         self._held_until: float | None = None
@@ -184,7 +185,8 @@ class Relay:
         else:  # poll() reports a hang-up even to those who asked for nothing, again and again
             self._poll.unregister(fd)
 
-    def _patience_left(self) -> float:
+    def patience_left(self) -> float:
+        """Return for how many seconds yet the client may say nothing, or not log in."""
         if self._dialogue.authenticated and not self._closing:
             self._deadline = None
             return self._patience.idle
@@ -205,7 +207,7 @@ class Relay:
     def _relay_until_change(self) -> None:
         """Relay until something changes what is to be waited for, which is seldom; else each event costs little."""
         poll, client_fd, upstream_fd = self._poll.poll, self.client.fd, self.upstream.fd
-        while (patience := self._patience_left()) > 0 and (ready := poll(patience * 1000)):
+        while (patience := self.patience_left()) > 0 and (ready := poll(patience * 1000)):
             is_usual = True
             for fd, events in ready:
                 if is_usual and fd == client_fd and events == _IN:
@@ -247,7 +249,7 @@ class Relay:
 
     def _relay_once(self) -> None:
         """Relay what is there now, octets inside TLS or the inflater too, each connection read once: nobody starves."""
-        patience = self._patience_left()
+        patience = self.patience_left()
         if patience <= 0:
             self._lose_patience()
             return

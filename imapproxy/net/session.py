@@ -35,8 +35,9 @@ def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> N
     ``is_tls``: it speaks TLS from the first octet.
     """
     with stream:
+        deadline = time.monotonic() + service.patience.login
         try:
-            client = client_of(stream, host, is_tls, service)
+            client = client_of(stream, host, is_tls, service, deadline)
         except NoHeader as failure:
             if str(failure):
                 LOGGER.warning(record("proxy-header-refused", client=host, reason=str(failure)))
@@ -47,7 +48,7 @@ def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> N
             refuse(stream, limit, client, is_tls, service)
             return
         try:
-            Session(stream, client, service).run(is_tls)
+            Session(stream, client, service).run(is_tls, deadline)
         except Exception:
             LOGGER.exception(record("session-failed", client=client.host))
         finally:
@@ -84,11 +85,10 @@ class Session:
         self._dialogue = Dialogue(service.terms, client.is_tls)
         self._outbox = Outbox(service, self._still_submitting)
 
-    def run(self, is_tls: bool) -> None:
-        """Live. ``is_tls``: the client begins with TLS."""
+    def run(self, is_tls: bool, deadline: float) -> None:
+        """Live. ``is_tls``: the client begins with TLS; by ``deadline``, of ``time.monotonic``, it has to log in."""
         try:
             with self._service.registry.entered(self):
-                deadline = time.monotonic() + self._service.patience.login
                 if not is_tls or self._start_tls(deadline):
                     self._go_upstream(deadline)
         finally:
@@ -137,16 +137,16 @@ class Session:
             turn_away(self._stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
             return
         with upstream:
-            self._converse(upstream, said)
+            self._converse(upstream, said, deadline)
 
     # Relaying ---------------------------------------------------------------------------------------------------------
 
-    def _converse(self, upstream: socket.socket, said: bytes) -> None:
+    def _converse(self, upstream: socket.socket, said: bytes, deadline: float) -> None:
         """Relay until both sides are done, doing what else is to be done; the server has ``said`` so much already."""
         began, service = time.monotonic(), self._service
         relay = Relay(
             *(Connection(self._stream), Connection(upstream), self._dialogue, self._handle),
-            *(service.patience, service.stop_fd),
+            *(service.patience, deadline, service.stop_fd),
         )
         self._relay = relay
         try:
@@ -188,7 +188,7 @@ class Session:
     def _start_tls_amid(self, relay: Relay) -> bool:
         plain = relay.client
         assert isinstance(plain, Connection)  # who compresses has logged in, and it is too late for STARTTLS
-        if not self._start_tls(time.monotonic() + self._service.patience.login):
+        if not self._start_tls(time.monotonic() + relay.patience_left()):
             relay.end = "TLS handshake failed"
             plain.give_up()
             return False

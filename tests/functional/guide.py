@@ -30,7 +30,7 @@ USERS = ("fred", "joe")
 WORLD = "world.example"  # a domain that is not ours: mail for it is relayed
 
 # Ports that the guides name, in places where a port can stand.
-PORTS = (25, 143, 587, 993, 9143, 10025, 10143, 10587)
+PORTS = (25, 143, 587, 993, 9143, 925, 943, 957)
 PORT = re.compile(rf"(:|\bport(?: =)? |\", )({'|'.join(map(str, PORTS))})\b")
 
 # fence = "```" kind LF *line "```", indented as a whole

@@ -163,7 +163,7 @@ def mail_host(
 def host(request: pytest.FixtureRequest, ca: Pair, sink: LmtpSink) -> Iterator[MailHost]:
     with public_directory("imapproxy-guide-") as directory:
         machine = Machine(directory, "127.0.0.1", port_numbers())
-        imap = ("127.0.0.1", machine.ports[10143])
+        imap = ("127.0.0.1", machine.ports[943])
         with mail_host(first_guide(request.param), machine, ca, sink, imap) as running:
             yield running
 
@@ -298,7 +298,7 @@ def behind(site: Path, ca: Pair, sink: LmtpSink) -> Iterator[MailHost]:
     guide = blocks(BEHIND_HAPROXY)
     machine = Machine(site / "behind", "127.0.0.10", port_numbers())
     without = [block for block in guide if not block.file.endswith("haproxy.cfg")]
-    with mail_host(without, machine, ca, sink, ("127.0.0.1", machine.ports[10143])) as running:
+    with mail_host(without, machine, ca, sink, ("127.0.0.1", machine.ports[943])) as running:
         yield running
 
 

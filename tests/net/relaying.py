@@ -40,7 +40,8 @@ class Stage:
         self.hold = 0.0  # seconds for which the client is not read after a login, accepted or refused
         self.dialogue = Dialogue(Terms(MAX_DRAFT, is_reusable, starttls=True), is_secure=False)
         plain = client if isinstance(client, Connection) else Connection(client.socket)
-        self.relay = Relay(plain, upstream, self.dialogue, self.handle, patience, stop_fd)
+        deadline = time.monotonic() + patience.login
+        self.relay = Relay(plain, upstream, self.dialogue, self.handle, patience, deadline, stop_fd)
         if client is not plain:
             self.relay.replace_client(client)
         self._stop_fd = stop_fd

@@ -1,5 +1,6 @@
 """A client's arrival: the header of a proxy, and how one is told that there is no room."""
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from imapproxy.net import arrival
 from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.relay import Patience
+from imapproxy.net.service import Service
 from imapproxy.net.tls import server_context
 from imapproxy.protocol.proxy_header import proxy_v2
 from tests.functional.certificates import Certificates, make_certificates
@@ -32,6 +34,10 @@ def tidiness() -> Iterator[None]:
         yield
 
 
+def arrived(stream: socket.socket, host: str, is_tls: bool, service: Service) -> ClientAddress:
+    return client_of(stream, host, is_tls, service, time.monotonic() + service.patience.login)
+
+
 # Who it is.
 
 
@@ -40,7 +46,7 @@ def test_without_a_proxy_a_client_is_who_it_is(stop: Stop) -> None:
     with client, stream:
         port, server_port = client.stream.getsockname()[1], stream.getsockname()[1]
         for is_tls in (False, True):
-            address = client_of(stream, "127.0.0.1", is_tls, service_for(1, 25, stop.fd))
+            address = arrived(stream, "127.0.0.1", is_tls, service_for(1, 25, stop.fd))
             assert address == ClientAddress("127.0.0.1", port, "127.0.0.1", server_port, is_tls)
 
 
@@ -50,7 +56,7 @@ def test_a_proxy_says_who_a_client_is(stop: Stop, host: str, header: bytes) -> N
     client, stream = tcp_pair()
     with client, stream:
         client.say(header + b"a NOOP\r\n")
-        address = client_of(stream, host, False, service_for(1, 25, stop.fd, proxies=PROXIES))
+        address = arrived(stream, host, False, service_for(1, 25, stop.fd, proxies=PROXIES))
         assert address == ClientAddress("203.0.113.9", 40000, "198.51.100.1", 143, False)
         assert stream.recv(100) == b"a NOOP\r\n"
 
@@ -60,7 +66,7 @@ def test_others_are_not_believed(stop: Stop, host: str) -> None:
     client, stream = tcp_pair()
     with client, stream:
         client.say(V1)
-        address = client_of(stream, host, False, service_for(1, 25, stop.fd, proxies=PROXIES))
+        address = arrived(stream, host, False, service_for(1, 25, stop.fd, proxies=PROXIES))
         assert address.host == host
         assert stream.recv(100) == V1
 
@@ -70,7 +76,7 @@ def test_tls_is_ours_or_the_proxys(stop: Stop, is_tls: bool, header: bytes) -> N
     client, stream = tcp_pair()
     with client, stream:
         client.say(header)
-        assert client_of(stream, PROXY, is_tls, service_for(1, 25, stop.fd, proxies=PROXIES)).is_tls
+        assert arrived(stream, PROXY, is_tls, service_for(1, 25, stop.fd, proxies=PROXIES)).is_tls
 
 
 @pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"])
@@ -78,7 +84,7 @@ def test_a_proxy_may_speak_for_itself(stop: Stop, header: bytes) -> None:
     client, stream = tcp_pair()
     with client, stream:
         client.say(header)
-        assert client_of(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES)).host == PROXY
+        assert arrived(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES)).host == PROXY
 
 
 @pytest.mark.parametrize("header", [V1, V2_TLS])
@@ -86,7 +92,7 @@ def test_a_header_may_come_octet_by_octet(stop: Stop, header: bytes) -> None:
     client, stream = tcp_pair()
     with client, stream:
         service = service_for(1, 25, stop.fd, proxies=PROXIES)
-        work = Background(lambda: client_of(stream, PROXY, False, service))
+        work = Background(lambda: arrived(stream, PROXY, False, service))
         for octet in header:
             client.say(bytes([octet]))
         assert work.result().host == "203.0.113.9"
@@ -108,7 +114,7 @@ def test_a_proxy_must_say_it(stop: Stop, octets: bytes, reason: str) -> None:
         client.say(octets)
         client.end_output()
         with pytest.raises(NoHeader) as caught:
-            client_of(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
+            arrived(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
         assert str(caught.value) == reason
 
 
@@ -119,21 +125,21 @@ def test_a_slow_proxy_is_waited_for_as_long_as_a_login(stop: Stop, octets: bytes
         client.say(octets)
         service = service_for(1, 25, stop.fd, proxies=PROXIES, patience=Patience(0.1, PATIENCE))
         with pytest.raises(NoHeader, match=r"^its PROXY header took too long$"):
-            client_of(stream, PROXY, False, service)
+            arrived(stream, PROXY, False, service)
 
 
 def test_a_stop_ends_the_waiting_for_a_header(stop: Stop) -> None:
     client, stream = tcp_pair()
     stop.give()
     with client, stream, pytest.raises(NoHeader, match=r"^the program stops$"):
-        client_of(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
+        arrived(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
 
 
 def test_a_client_that_has_left_is_an_oserror(stop: Stop) -> None:
     client, stream = tcp_pair()
     client.reset()
     with stream, pytest.raises(OSError, match="not connected"):
-        client_of(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
+        arrived(stream, PROXY, False, service_for(1, 25, stop.fd, proxies=PROXIES))
 
 
 # No room.

@@ -955,6 +955,26 @@ def test_tls_begins_behind_the_header_of_a_proxy(
     assert log.of("login") == ["login user=fred client=203.0.113.9 tls=TLSv1.3 mechanism=LOGIN"]
 
 
+def test_header_handshake_and_login_have_one_time_together(
+    log: Log, stop: Stop, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    client, stream = tcp_pair()
+    with client, listening() as listener:
+        proxies, patience = (ip_network("192.0.2.1"),), Patience(3, PATIENCE)
+        service = service_for(port_of(listener), 25, stop.fd, tls=server_tls, proxies=proxies, patience=patience)
+        began = time.monotonic()
+        work = Background(lambda: serve(stream, CLIENT, service, True))
+        time.sleep(1)
+        client.say(proxy_v2(("203.0.113.9", 40000), ("198.51.100.1", 993)))
+        time.sleep(1)
+        secure(client, client_tls)
+        with accepted_by(listener) as server:
+            server.say(GREETING)
+            client.expect(GREETING + b"* BYE Login takes too long\r\n")
+            work.result()
+    assert 3 <= time.monotonic() - began < 4
+
+
 def test_a_proxy_without_a_header_is_let_go(log: Log, stop: Stop) -> None:
     service = service_for(1, 25, stop.fd, proxies=(ip_network("192.0.2.0/24"),))
     client, stream = tcp_pair()
