@@ -7,7 +7,7 @@ BIN := .venv/bin
 # What the program imports beyond Python's own, as Debian calls it; setup.py and debian/control say the same.
 RUN_PACKAGES := python3-configargparse python3-daemon python3-idna python3-prometheus-client
 
-DEB_PACKAGES := dpkg-dev debhelper dh-python
+DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 
 # fakeroot: an ordinary user's Postfix must believe that it is root.
 # mmdebstrap: it makes the throw-away Debian on which the package is installed.
@@ -123,14 +123,16 @@ uninstall: ## remove what install put there, but for configuration, log, state a
 	rm -rf $(TO_PROGRAM) $(TO_DOC)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(COMMANDS)) \
 		$(addprefix $(TO_MAN)/,man1/imap-submit.1 man5/imapproxy.conf.5 man8/imapproxy.8) \
-		$(DESTDIR)$(UNITDIR)/imapproxy.service $(TO_ETC)/init.d/imapproxy $(TO_ETC)/logrotate.d/imapproxy \
-		$(TO_ETC)/fail2ban/filter.d/imapproxy.conf $(TO_ETC)/fail2ban/jail.d/imapproxy.conf
+		$(DESTDIR)$(UNITDIR)/imapproxy.service $(TO_ETC)/init.d/imapproxy \
+		$(TO_ETC)/fail2ban/filter.d/imapproxy.conf
+	@for file in fail2ban/jail.d/imapproxy.conf logrotate.d/imapproxy; do \
+		! cmp -s etc/$$file $(TO_ETC)/$$file || rm $(TO_ETC)/$$file; done
 
 # Built from a copy, since dpkg-buildpackage writes into its tree and beside it.
 deb: ## build dist/imapproxy_VERSION_all.deb for Debian 12
 	@tests/setup/install-packages $(DEB_PACKAGES)
 	@rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/imapproxy $(DIST)
-	@cp -R Makefile README.md CHANGELOG.md LICENSE bin debian docs etc imapproxy setup.py $(BUILD)/deb/imapproxy
+	@cp -R Makefile *.md LICENSE bin debian docs etc imapproxy setup.py $(BUILD)/deb/imapproxy
 	@cd $(BUILD)/deb/imapproxy && env --unset=MAKEFLAGS dpkg-buildpackage --build=binary --no-sign >../build.log 2>&1 \
 		|| { cat ../build.log; exit 1; }
 	@cp $(BUILD)/deb/*.deb $(DIST) && ls $(DIST)/imapproxy_*.deb

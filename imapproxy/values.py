@@ -1,9 +1,9 @@
 """What the options' values may be: text to value, and the files that hold values.
 
 The functions that read files (``password_from_file``, ``identities_from_file``, ``mail_domains`` for the machine's mail
-name) or look for files and accounts (``readable_file``, ``state_file``, ``user_name``, ``group_name``) are the only
-ones here that are not pure. A ValueError says in a sentence what is wrong with the text; where it stood (file,
-section, key) is ``config``'s to add.
+name) or look for files and accounts (``readable_file``, ``log_target``, ``state_file``, ``user_name``, ``group_name``)
+are the only ones here that are not pure. A ValueError says in a sentence what is wrong with the text; where it stood
+(file, section, key) is ``config``'s to add.
 """
 
 import grp
@@ -244,10 +244,14 @@ def mailbox(text: str) -> str:
 
 
 def log_target(text: str) -> str:
-    """Return ``stderr``, ``syslog``, or a file: with a slash in it, so that a misspelt word is no file."""
-    if text not in ("stderr", "syslog") and "/" not in text:
+    """Return ``stderr``, ``syslog``, or a file in a directory that is there; a misspelt word has no slash in it."""
+    if text in ("stderr", "syslog"):
+        return text
+    if "/" not in text:
         raise ValueError(f"{text!r} is neither stderr nor syslog, nor a file's path with a / in it")
-    return printable(text)
+    if not os.path.isdir(directory := os.path.dirname(path(text))):
+        raise ValueError(f"there is no directory {directory} for {text}; make one, which only root can write to")
+    return text
 
 
 def path(text: str) -> str:

@@ -137,3 +137,9 @@ def test_module_has_its_test_file(module: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_only_calls_main(command: str) -> None:
     assert set(imported(ROOT / "bin" / command)) == {"sys", COMMANDS[command]}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_architecture_names_the_module(module: Path) -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert re.search(rf"\b{module.stem}\b", page)

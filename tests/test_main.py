@@ -1,5 +1,6 @@
 """The program from its command line to its exit status."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -100,9 +101,8 @@ def test_a_busy_port_gives_one_sentence(tmp_path: Path, log_to: str, daemon: str
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    target = tmp_path / "missing" / "log"
-    file = written(tmp_path, GOOD.format(port=0) + f"[log]\nlog-to = {target}\n")
-    assert run("-c", file) == (2, f"imapproxy: log-to: cannot log to {target}: {os.strerror(2)}\n")
+    file = written(tmp_path, GOOD.format(port=0) + f"[log]\nlog-to = {tmp_path}\n")
+    assert run("-c", file) == (2, f"imapproxy: log-to: cannot log to {tmp_path}: {os.strerror(errno.EISDIR)}\n")
 
 
 def test_a_journal_that_is_none_is_named_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from imapproxy.values import HostPort
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "etc" / "imapproxy.conf"
 MAN_CONF = ROOT / "docs" / "man" / "imapproxy.conf.5"
+MAN_PROGRAM = ROOT / "docs" / "man" / "imapproxy.8"
 
 DEFAULTS = Config(**{option.attribute: option.value(None) for option in OPTIONS})
 
@@ -111,6 +112,12 @@ REFUSED: list[tuple[str, Sequence[str], str]] = [
     ("imap-tls", ["yes"], "'yes' is not one of off, starttls, on"),
     ("smtp-auth", ["plain"], "'plain' is not one of none, user, fixed"),
     ("log-level", ["loud"], "'loud' is not one of debug, info, warning, error"),
+    ("log-to", ["log"], "'log' is neither stderr nor syslog, nor a file's path with a / in it"),
+    (
+        "log-to",
+        ["/nonexistent/log"],
+        "there is no directory /nonexistent for /nonexistent/log; make one, which only root can write to",
+    ),
     ("max-composed-size", ["5G"], "'5G' is not a number of octets (K, M or G may follow) from 1 to 4294967295"),
     ("sent-mailbox", ["a\tb"], "'a\\tb' holds control characters"),
     ("identities", ["/nonexistent"], "cannot read /nonexistent: No such file or directory"),
@@ -180,3 +187,10 @@ def test_the_manual_of_the_file_states_every_default() -> None:
     for option in OPTIONS:
         if option.default:
             assert f"Default: {option.default}." in entries[option.name].replace("\n", " ")
+
+
+def test_the_manual_of_the_program_names_every_event_of_the_log() -> None:
+    sources = [source.read_text(encoding="utf-8") for source in (ROOT / "imapproxy").rglob("*.py")]
+    logged = {event for text in sources for event in re.findall(r'\b(?:record|_log)\(\s*"([a-z-]+)"', text)}
+    (log,) = re.findall(r"^\.SH LOG$(.*?)^\.SH ", manual_text(MAN_PROGRAM), re.M | re.S)
+    assert logged == set(re.findall(r"\\fB([a-z]+(?:-[a-z]+)*)\\fR", log)) - {"user"}

@@ -8,6 +8,7 @@ by loopback ones, directories by the test's, accounts by none.
 import configparser
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -285,6 +286,9 @@ def running_imapproxy(machine: Machine) -> Iterator[Proxy]:
     configuration = machine.path("/etc/imapproxy/imapproxy.conf")
     log = machine.path("/var/log/imapproxy/imapproxy.log")
     machine.path("/run/imapproxy/imapproxy.pid")
+    state = machine.path("/var/lib/imapproxy/journal").parent
+    if is_root():
+        shutil.chown(state, "nobody", "nogroup")
     listening = addresses_in(configuration.read_text(encoding="utf-8"))
     with running_program(configuration, log, listening) as proxy:
         yield proxy

@@ -126,6 +126,13 @@ def test_uninstalling_leaves_the_configuration_alone(tmp_path: Path) -> None:
     assert set(modes(tmp_path)) == {"etc/imapproxy/imapproxy.conf"}
 
 
+def test_uninstalling_leaves_what_the_administrator_changed(tmp_path: Path) -> None:
+    install(tmp_path)
+    (tmp_path / "etc/logrotate.d/imapproxy").write_text("# mine\n")
+    make("uninstall", DESTDIR=str(tmp_path), PREFIX=PREFIX)
+    assert set(modes(tmp_path)) == {"etc/imapproxy/imapproxy.conf", "etc/logrotate.d/imapproxy"}
+
+
 @pytest.fixture
 def machine(debian: Debian) -> Iterator[Machine]:
     with debian.machine() as machine:

@@ -94,6 +94,19 @@ def test_message_is_sent_over_port_993(host: Machine) -> None:
     assert "Hello Joe." in message_of(host, "fred", "Sent")
 
 
+def test_second_try_is_told_of_the_first(host: Machine) -> None:
+    """By the journal that the guide configures."""
+    _, program, send = under(GUIDE, "7. Try it")
+    subject = 'b"Subject: by the same connection",'
+    assert subject in program.text
+    text = program.text.replace(subject, 'b"Subject: once", b"Message-ID: <once@example.com>",')
+    host.path(f"/root/{program.file}").write_text(text)
+    assert sent(host, send) == "OK [b'SUBMIT completed']"
+    assert sent(host, send).startswith("OK [b'SUBMIT completed (accepted earlier, at ")
+    assert eventually(lambda: "Subject: once" in host.path("/var/mail/joe").read_text())
+    assert host.path("/var/mail/joe").read_text().count("Subject: once") == 1
+
+
 @pytest.mark.parametrize("way", ALTERNATIVES)
 def test_message_is_sent_by_the_other_ways_to_postfix(host: Machine, way: str) -> None:
     whole = [*under(GUIDE, "3. Configure"), *under(GUIDE, way)]

@@ -156,6 +156,7 @@ def test_user_sends_from_the_command_line(machine: Machine) -> None:
     [
         *("doc/imapproxy/examples/imap-submit.conf", "man/man1/imap-submit.1.gz"),
         *("man/man5/imapproxy.conf.5.gz", "man/man8/imapproxy.8.gz"),
+        *("doc/imapproxy/README.md", "doc/imapproxy/SECURITY.md", "doc/imapproxy/docs/dovecot-and-postfix.md"),
     ],
 )
 def test_documents_lie_where_debian_looks_for_them(machine: Machine, document: str) -> None:

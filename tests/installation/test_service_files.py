@@ -1,6 +1,9 @@
 """What init and systemd read, checked without either of them running."""
 
 import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +41,16 @@ def test_systemd_calls_the_unit_well_hardened() -> None:
         check=False,
     )
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_unit_reloads_by_a_signal_without_a_kill_on_the_disk(tmp_path: Path) -> None:
+    """Debian's is in procps, which a small system lacks."""
+    _, signalling = re.findall(r"(?m)^ExecReload=(.*)$", UNIT.read_text())
+    program, *arguments = shlex.split(signalling)
+    process = subprocess.Popen(["sleep", "60"])
+    environment = {"MAINPID": str(process.pid), "PATH": str(tmp_path)}
+    subprocess.run([shutil.which(program) or program, *arguments], env=environment, check=True)
+    assert process.wait(timeout=60) == -signal.SIGHUP
 
 
 @pytest.mark.parametrize(
