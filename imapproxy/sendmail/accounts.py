@@ -2,11 +2,14 @@
 
 Keys are declared here once; they are flags, variables of the environment and keys of the file. Keys before the first
 section are for all accounts, each section is one. Nothing is ignored: what cannot be used is a ``Failure`` (EX_CONFIG)
-that names file, section and key.
+that names file, section and key. Nor is an account taken for another: whose is a message, addresses say, read as the
+message's are.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from os import EX_CONFIG
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -15,6 +18,7 @@ import configargparse  # type: ignore[import-untyped]
 
 from imapproxy.errors import ConfigError
 from imapproxy.ini import Ini, suggestion
+from imapproxy.message.address import AddressError, parse_address
 from imapproxy.sendmail.failure import Failure
 from imapproxy.values import SWITCH, HostPort, Kind, choice, host_port, path, printable, seconds
 
@@ -41,10 +45,22 @@ class Key(NamedTuple):
 
 
 def _path_at_home(text: str) -> str:
-    return str(Path(path(text)).expanduser())
+    try:
+        return str(Path(path(text)).expanduser())
+    except RuntimeError:
+        raise ValueError(f"{text!r}: this machine does not know where that home is") from None
+
+
+def _address(text: str) -> str:
+    try:
+        parse_address(text)
+    except AddressError as error:
+        raise ValueError(f"{text!r} is not an address such as anna@example.com: {error}") from None
+    return text
 
 
 _TEXT = Kind("TEXT", printable)
+_ADDRESS = Kind("ADDRESS", _address)
 _COMMAND = Kind("COMMAND", printable)
 _FILE = Kind("FILE", _path_at_home)
 
@@ -54,7 +70,7 @@ KEYS = (
     Key("tls-verify", SWITCH, "on", "whether the server's certificate must be good for its name"),
     Key("tls-ca", _FILE, "", "a PEM file with the authorities to trust (default: the system's)"),
     Key("user", _TEXT, "", "who logs in"),
-    Key("from", _TEXT, "", "the account's address: the From of messages without one; its domain completes bare names"),
+    Key("from", _ADDRESS, "", "the account's address: From of messages without one; its domain completes bare names"),
     Key("set-from", SWITCH, "off", "whether 'from' replaces the address of every From"),
     Key("password-file", _FILE, "", "the password is the first line of this file"),
     Key("password-command", _COMMAND, "", "the password is the first line that this command prints"),
@@ -69,7 +85,7 @@ _SECRETS = ("password-file", "password-command", "token-command")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account, whole: each attribute is the key of its name."""
+    """An account, whole: each attribute is the key of its name; ``places`` is where each key was given."""
 
     server: HostPort
     tls: Tls
@@ -82,6 +98,11 @@ class Account:
     password_command: str
     token_command: str
     timeout: float  # seconds
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def place(self, key: str) -> str:
+        """Return what an error about a key's value begins with: file, section and key, a flag, or a variable."""
+        return self.places.get(key, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,35 +142,77 @@ class _Section:
     def texts(self) -> Mapping[str, str]:
         return {name: text for name, text in {**self.for_all, **self.own}.items() if text}
 
+    def place(self, key: str) -> str:
+        return f"{self.file}: {_in_section(self.name if key in self.own else '', key)}"
+
 
 def _section(wanted: Wanted, environ: Mapping[str, str], from_address: str | None) -> _Section:
     """Return the account's section: the named one, else the one of that address, else the first, if there is any."""
-    file = wanted.file or str(_default_file(environ))
-    ini = _read(file, is_needed=bool(wanted.file))
-    accounts = {name: dict(ini.items(name)) for name in ini.sections() if name != _FOR_ALL}
-    if wanted.account and wanted.account not in accounts:
-        near = suggestion(wanted.account, {name: f"[{name}]" for name in accounts})
-        raise ConfigError(f"{file}: there is no account [{wanted.account}]{near}")
-    address = (from_address or "").lower()
-    of_address = (name for name, keys in accounts.items() if address and keys.get("from", "").lower() == address)
-    name = wanted.account or next(of_address, next(iter(accounts), ""))
-    return _Section(file, name, accounts.get(name, {}), dict(ini.items(_FOR_ALL)))
+    file, ini = _asked_for(wanted.file) if wanted.file else _usual(environ)
+    for_all = dict(ini.items(_FOR_ALL))
+    sections = {
+        name: _Section(file, name, dict(ini.items(name)), for_all) for name in ini.sections() if name != _FOR_ALL
+    }
+    if wanted.account:
+        return _named(wanted.account, file, sections)
+    of_address = _of_address(from_address, sections.values())
+    return of_address or next(iter(sections.values()), _Section(file, "", {}, for_all))
 
 
-def _default_file(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / FILE_NAME
+def _named(name: str, file: str, sections: Mapping[str, _Section]) -> _Section:
+    if name not in sections:
+        near = suggestion(name, {name: f"[{name}]" for name in sections})
+        raise ConfigError(f"{file}: there is no account [{name}]{near}")
+    return sections[name]
 
 
-def _read(file: str, is_needed: bool) -> Ini:
-    """Return a file of which it is certain that all its keys are some; flags and environment may do without one."""
+def _of_address(text: str | None, sections: Iterable[_Section]) -> _Section | None:
+    """Return the first account that is of the address; a text that is none, such as a bare name, is nobody's.
+
+    What stands in 'from' and is no address may have been meant to be this one: ConfigError.
+    """
+    try:
+        key = parse_address(text or "").key
+    except AddressError:
+        return None
+    return next((section for section in sections if _from_key(section) == key), None)
+
+
+def _from_key(section: _Section) -> str:
+    text = section.texts.get("from")
+    try:
+        return parse_address(_address(text)).key if text else ""
+    except ValueError as error:
+        raise ConfigError(f"{section.place('from')}: {error}") from None
+
+
+def _asked_for(file: str) -> tuple[str, Ini]:
+    """Return a file's path and what it holds."""
+    try:
+        return file, _read(file)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {file}") from None
+
+
+def _usual(environ: Mapping[str, str]) -> tuple[str, Ini]:
+    """Return the same of the file at home; flags and environment may do without one, and without a home."""
+    file = os.path.expanduser(Path(environ.get("XDG_CONFIG_HOME") or "~/.config") / FILE_NAME)
+    with suppress(FileNotFoundError):
+        if not file.startswith("~"):  # nobody knows where home is
+            return file, _read(file)
+    nothing = Ini(general=_FOR_ALL)
+    nothing.add_section(_FOR_ALL)
+    return file, nothing
+
+
+def _read(file: str) -> Ini:
+    """Return a file of which it is certain that all its keys are some, or raise ConfigError or FileNotFoundError."""
     ini = Ini(general=_FOR_ALL)
     try:
         with open(file, encoding="utf-8") as stream:
             ini.read_stream(stream)
     except FileNotFoundError:
-        if is_needed:
-            raise ConfigError(f"there is no file {file}") from None
-        ini.add_section(_FOR_ALL)
+        raise
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from None
     if problems := [f"{file}: {problem}" for section in ini.sections() for problem in _bad(ini, section)]:
@@ -199,7 +262,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]
 
 
 def _given(flags: Sequence[str], environ: Mapping[str, str], section: _Section) -> Mapping[str, _Given]:
-    """Return what is given, by the names of keys."""
+    """Return what is given, by the names of keys; an empty flag takes back what is given elsewhere."""
     parser = _Parser(prog="imap-submit", add_help=False, allow_abbrev=False, config_file_parser_class=_Lines)
     for key in KEYS:
         parser.add_argument(f"--{key.name}", dest=key.name, env_var=key.variable)
@@ -210,7 +273,7 @@ def _given(flags: Sequence[str], environ: Mapping[str, str], section: _Section) 
     )
     places = _places(parser.get_source_to_settings_dict(), section)
     texts = vars(given)
-    return {key.name: _Given(texts[key.name], *places(key)) for key in KEYS if texts[key.name] is not None}
+    return {key.name: _Given(texts[key.name], *places(key)) for key in KEYS if texts[key.name]}
 
 
 def _places(sources: Mapping[str, Mapping[str, Any]], section: _Section) -> Callable[[Key], tuple[str, int]]:
@@ -220,8 +283,7 @@ def _places(sources: Mapping[str, Mapping[str, Any]], section: _Section) -> Call
 
     def place(key: Key) -> tuple[str, int]:
         if key.name in in_file:
-            name, level = (section.name, 2) if key.name in section.own else ("", 3)
-            return f"{section.file}: {_in_section(name, key.name)}", level
+            return section.place(key.name), 2 if key.name in section.own else 3
         return (key.variable, 1) if key.variable in variables else (f"--{key.name}", 0)
 
     return place
@@ -240,9 +302,12 @@ def _account(given: Mapping[str, _Given], file: str) -> Account:
             values[key.name] = key.kind.convert(text) if text else ""
         except ValueError as error:
             problems.append(f"{place}: {error}")
+    if values.get("set-from") and "from" not in given:
+        problems.append(f"{given['set-from'].place}: needs the account's own address (from)")
     if problems:
         raise ConfigError("\n".join(problems))
-    return Account(**{_attribute(name): value for name, value in values.items()})
+    places = {name: what.place for name, what in given.items()}
+    return Account(**{_attribute(name): value for name, value in values.items()}, places=places)
 
 
 def _attribute(name: str) -> str:

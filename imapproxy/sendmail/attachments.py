@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from os import EX_DATAERR
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import ClientError, SubmissionRefused
 from imapproxy.message.encoding import with_mime_version
 from imapproxy.message.fields import Field, Header, read_draft_header
 from imapproxy.message.inclusion import is_content_field
@@ -24,11 +24,13 @@ _TAKEN = re.compile(rb"=_imap-submit_(\d{9})")
 def with_attachments(draft: bytes, parts: Sequence[bytes]) -> bytes:
     """Return a draft with these parts, each whole, US-ASCII, and with CRLF line ends, behind all that it holds.
 
-    Failure (EX_DATAERR) where the draft's own parts are too many.
+    Failure (EX_DATAERR) where its header, or its own parts, are more than can be sent.
     """
-    header = read_draft_header(draft)
     try:
+        header = read_draft_header(draft)
         tree = read_parts(header, draft)
+    except ClientError as error:
+        raise Failure(EX_DATAERR, str(error)) from None
     except SubmissionRefused as refused:
         raise Failure(EX_DATAERR, refused.text) from None
     if tree.content_type.kind == "multipart/mixed" and tree.is_closed:

@@ -24,10 +24,24 @@ _IGNORED_WITH_VALUE = ("-A", "-B", "-e", "-h", "-L", "-O", "-p", "-X")
 # Wishes for delivery reports (RFC 3461).
 _UNSUPPORTED = ("-N", "-R", "-V")
 
-_MAILBOX = Kind("MAILBOX", mailbox)
+# Options of one letter as getopt reads them: some without a value, and one with it, here or in the next argument.
+_WITHOUT_VALUE = "".join(option[1] for option in ("-t", "-i", "-v", *_IGNORED))
+_WITH_VALUE = "".join(
+    option[1] for option in ("-f", "-r", "-F", "-o", "-b", "-a", "-C", *_IGNORED_WITH_VALUE, *_UNSUPPORTED)
+)
+_LETTERS = re.compile(rf"-(?P<before>[{_WITHOUT_VALUE}]*)(?P<option>[{_WITH_VALUE}])(?P<value>.*)", re.DOTALL)
+
+
+def _mailbox(text: str) -> str:
+    if not text:
+        raise ValueError("it is no mailbox's name")
+    return mailbox(text)
+
+
+_MAILBOX = Kind("MAILBOX", _mailbox)
 _DEFAULT_MAILBOX = "INBOX"
 
-# Messages that --find lists; what the server says of each is held until all of them are known.
+# Messages that --find lists; what is listed of each is held until all of them are known.
 _LIMIT = number(1, 1000)
 _DEFAULT_LIMIT = 20
 
@@ -71,7 +85,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     """
     _check_characters(argv)
     end = argv.index("--") if "--" in argv else len(argv)
-    given, others = _parser().parse_known_args(argv[:end])
+    given, others = _parser().parse_known_args([*_with_values_joined(argv[:end])])
     _check_known(others)
     command_line = _command_line(given, (*others, *argv[end + 1 :]))
     _check_purpose(command_line, given)
@@ -93,6 +107,23 @@ def _command_line(given: argparse.Namespace, recipients: tuple[str, ...]) -> Com
         verbose=given.verbose,
         notes=tuple(_notes(given.unsupported)),
     )
+
+
+def _with_values_joined(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield the arguments with each value of a letter's behind it and "=", so that argparse reads it as getopt would.
+
+    Else it would take a value that begins with a hyphen for an option, and lose the "=" that one begins with.
+    """
+    rest = iter(arguments)
+    for argument in rest:
+        letters = _LETTERS.fullmatch(argument)
+        value = letters and (letters["value"] or next(rest, None))
+        if letters is None or value is None:  # another kind of argument, or a value that is missing
+            yield argument
+            continue
+        if letters["before"]:
+            yield f"-{letters['before']}"
+        yield f"-{letters['option']}={value}"
 
 
 # --- the options -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import EX_CONFIG, EX_NOPERM
 from pathlib import Path
+from time import monotonic
 from typing import IO
 
 from imapproxy.protocol.login import ENCODING_ERRORS, Credentials
@@ -30,6 +31,12 @@ COMMAND_TIMEOUT = 120.0
 
 # By this name the keyring knows the program: `keyring set imap-submit USER@HOST`.
 KEYRING_SERVICE = "imap-submit"
+
+# Octets that a pipe holds, and a read may bring.
+_PIPE = 64 * 1024
+
+# Seconds between two looks at what a command complains of, which may be more than its pipe holds.
+_GLANCE = 0.05
 
 _TERMINAL = "/dev/tty"
 
@@ -64,7 +71,7 @@ def exposure(account: Account) -> str | None:
 def ask_at_terminal(prompt: str) -> str:
     """Return what is typed, unseen, at the terminal, since standard input is the message.
 
-    Failure (EX_NOPERM) where there is no terminal, or it is closed.
+    Failure (EX_NOPERM) where there is no terminal, it is closed, or its encoding is not the one that LANG names.
     """
     try:
         # getpass reads standard input where there is no terminal.
@@ -76,11 +83,17 @@ def ask_at_terminal(prompt: str) -> str:
         ) from None
     except EOFError:
         raise Failure(EX_NOPERM, "no password was typed") from None
+    except UnicodeDecodeError as error:
+        raise Failure(
+            EX_NOPERM,
+            f"what was typed cannot be read as {error.encoding}: LANG must name the terminal's own encoding, "
+            "or a password-command say the password",
+        ) from None
 
 
 def _password(account: Account, ask: Callable[[str], str], command_timeout: float) -> str:
     if account.password_file:
-        return _first_line_of_file(account.password_file)
+        return _first_line_of_file(account.place("password-file"), account.password_file)
     if account.password_command:
         return _first_line_of_command("password-command", account.password_command, command_timeout)
     return _in_keyring(account) or ask(f"Password of {shown(account.user)} at {account.server.host}: ")
@@ -89,15 +102,15 @@ def _password(account: Account, ask: Callable[[str], str], command_timeout: floa
 # A file, a command ------------------------------------------------------------------------------------------------
 
 
-def _first_line_of_file(file: str) -> str:
+def _first_line_of_file(place: str, file: str) -> str:
     try:
         with open(file, "rb") as stream:
             octets = stream.read(MAX_SECRET + 1)
     except OSError as error:
-        raise Failure(EX_CONFIG, f"password-file: cannot read {file}: {error.strerror}") from None
+        raise Failure(EX_CONFIG, f"{place}: cannot read {file}: {error.strerror}") from None
     secret = _secret_in(octets)
     if secret is None:
-        raise Failure(EX_CONFIG, f"password-file: the first line of {file} must be the password")
+        raise Failure(EX_CONFIG, f"{place}: the first line of {file} must be the password")
     return secret
 
 
@@ -119,8 +132,8 @@ def _secret_in(octets: bytes) -> str | None:
 def _output(key: str, command: str, timeout: float) -> bytes:
     """Have the shell run a command; return what it prints, as far as that can be a secret.
 
-    It is not read before the command has ended: so a pipe's capacity bounds what there can be, and nobody who still
-    has the pipe then is waited for.
+    That is not read before the command has ended: so a pipe's capacity bounds what there can be, and nobody who still
+    has the pipe then is waited for. What it complains of may be more, and all but the beginning is dropped.
     """
     process = subprocess.Popen(
         ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -128,15 +141,25 @@ def _output(key: str, command: str, timeout: float) -> bytes:
     with process:
         assert process.stdout is not None
         assert process.stderr is not None
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        status, complaint = _end(process, process.stderr, monotonic() + timeout)
+        if status is None:
             process.kill()
-            raise Failure(EX_NOPERM, f"{key}: it did not end within {timeout:g} seconds") from None
+            raise Failure(EX_NOPERM, f"{key}: it did not end within {timeout:g} seconds")
         if status:
-            complaint = _what_is_there(process.stderr, MAX_COMPLAINT).decode("utf-8", "replace").strip()
-            raise Failure(EX_NOPERM, f"{key}: it failed ({shown(complaint) or f'status {status}'})")
+            words = shown(complaint.decode("utf-8", "replace").strip())
+            raise Failure(EX_NOPERM, f"{key}: it failed ({words or f'status {status}'})")
         return _what_is_there(process.stdout, MAX_SECRET + 1)
+
+
+def _end(process: subprocess.Popen[bytes], stderr: IO[bytes], deadline: float) -> tuple[int | None, bytes]:
+    """Return the status of a process, None where it has not ended by the deadline, and how what it says begins."""
+    said = b""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, min(_GLANCE, deadline - monotonic())))
+        said += _what_is_there(stderr, _PIPE)[: MAX_COMPLAINT - len(said)]
+        if process.returncode is not None or monotonic() >= deadline:
+            return process.returncode, said
 
 
 def _what_is_there(pipe: IO[bytes], most: int) -> bytes:

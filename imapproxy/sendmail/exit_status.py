@@ -5,8 +5,11 @@ from os import EX_DATAERR, EX_NOINPUT, EX_NOPERM, EX_NOUSER, EX_PROTOCOL, EX_TEM
 
 # RFC 3463 codes, a dot behind them, by how they begin: the first that fits.
 _PERMANENT = (
+    ("5.1.7.", EX_DATAERR),  # who sends is no address, ...
+    ("5.1.8.", EX_DATAERR),  # ... or is nowhere
     ("5.1.", EX_NOUSER),
     ("5.3.4.", EX_DATAERR),  # too large
+    ("5.5.3.", EX_DATAERR),  # too many recipients
     ("5.5.", EX_PROTOCOL),
     ("5.6.6.", EX_NOINPUT),  # what the message refers to cannot be read
     ("5.6.", EX_DATAERR),

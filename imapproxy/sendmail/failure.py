@@ -2,7 +2,10 @@
 
 
 class Failure(Exception):
-    """The program's end: ``status`` is one of ``os.EX_…`` (sysexits.h), the text is one printable line or several."""
+    """The program's end: the text is one printable line or several.
+
+    ``status`` is one of ``os.EX_…`` (sysexits.h), or the shell's for an interruption.
+    """
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

@@ -4,9 +4,10 @@ It exits with one of ``os.EX_…`` (sysexits.h), by which its caller goes on.
 """
 
 import os
+import secrets
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from os import EX_DATAERR, EX_IOERR, EX_OK, EX_SOFTWARE, EX_USAGE
 from typing import BinaryIO, TextIO
 
@@ -17,12 +18,16 @@ from imapproxy.sendmail.connection import Connection
 from imapproxy.sendmail.credentials import ask_at_terminal, credentials_of, exposure
 from imapproxy.sendmail.draft import Envelope, draft_of, from_address
 from imapproxy.sendmail.failure import Failure
+from imapproxy.sendmail.message_id import with_message_id
 from imapproxy.sendmail.progress import Progress
+from imapproxy.sendmail.search import criteria
 
 # Octets: more than any mail server takes; it is held in memory, several times.
 MAX_MESSAGE = 1 << 30
 # Octets of it that are read at a time.
 _PIECE = 1 << 16
+# Octets at random, by which no two messages are one.
+_UNIQUE = 16
 
 INTERRUPTED = 130  # as the shell has it for SIGINT
 
@@ -38,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         _say(str(failure))
         return failure.status
     except KeyboardInterrupt:
+        _say("interrupted")
         return INTERRUPTED
     except Exception as failure:  # a caller that is shown a traceback cannot tell what became of the message
         _say(f"unexpected {type(failure).__name__}; please report it")
@@ -58,10 +64,13 @@ def _run(command_line: CommandLine) -> int:
 
 
 def _list(command_line: CommandLine, wanted: str) -> None:
+    asked = criteria(wanted)
     account = account_of(command_line.wanted, os.environ, None)
     with _connection(account) as connection:
-        found = connection.found(command_line.mailbox, wanted, command_line.limit)
-    print_lines(found)
+        found = connection.found(command_line.mailbox, asked, command_line.limit)
+    for note in found.notes:
+        _say(note)
+    print_lines(found.lines)
 
 
 def print_lines(found: Iterable[str]) -> None:
@@ -79,22 +88,44 @@ def print_lines(found: Iterable[str]) -> None:
 def _send(command_line: CommandLine) -> None:
     octets = read_message(sys.stdin.buffer, command_line.dot_ends)
     account = account_of(command_line.wanted, os.environ, from_address(octets) or command_line.sender)
+    draft = _draft(octets, command_line, account)
+    connection = _connection(account)
+    with _told_if_interrupted(connection):
+        with connection:
+            if command_line.verbose:
+                _say(f"logged in to {account.server} as {account.user}; sending {len(draft)} octets")
+            with Progress(len(draft), sys.stderr) as progress:
+                said = connection.submit(draft, progress.sent)
+        if command_line.verbose or said != _PLAIN_SUCCESS:
+            _say(said)
+
+
+def _draft(octets: bytes, command_line: CommandLine, account: Account) -> bytes:
     draft = draft_of(octets, _envelope(command_line, account), [*map(_part, command_line.attachments)])
-    with _connection(account) as connection:
-        if command_line.verbose:
-            _say(f"logged in to {account.server} as {account.user}; sending {len(draft)} octets")
-        with Progress(len(draft), sys.stderr) as progress:
-            said = connection.submit(draft, progress.sent)
-    if command_line.verbose or said != _PLAIN_SUCCESS:
-        _say(said)
+    host = account.server.host
+    return with_message_id(draft, secrets.token_hex(_UNIQUE), f"[{host}]" if ":" in host else host)
+
+
+@contextmanager
+def _told_if_interrupted(connection: Connection) -> Iterator[None]:
+    """Make a Failure of an interruption that comes too late to be certain that nothing was sent."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not connection.may_have_sent:
+            raise
+        raise Failure(INTERRUPTED, "interrupted; the message may have been sent") from None
 
 
 def read_message(stream: BinaryIO, dot_ends: bool, most: int = MAX_MESSAGE) -> bytes:
     """Return a message from its stream, up to its end, or up to a line with a lone dot if that ends it.
 
-    Failure (EX_DATAERR) where it has more than ``most`` octets.
+    Failure: EX_DATAERR where it has more than ``most`` octets, EX_IOERR where it cannot be read.
     """
-    octets = _lines_up_to_dot(stream, most) if dot_ends else _all(stream, most)
+    try:
+        octets = _lines_up_to_dot(stream, most) if dot_ends else _all(stream, most)
+    except OSError as error:
+        raise Failure(EX_IOERR, f"standard input: {error.strerror or error}") from None
     if len(octets) > most:
         raise Failure(EX_DATAERR, f"the message has more than {most} octets")
     return octets

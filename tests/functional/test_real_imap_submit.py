@@ -48,7 +48,8 @@ def proxy(
         "tls-key": str(certificates.key),
     }
     directory = tmp_path_factory.mktemp("proxy")
-    with running_proxy(directory, dovecot.port, postfix.port, {"listen": listen}) as running:
+    options = {"listen": listen, "submit": {"journal": str(directory / "journal")}}
+    with running_proxy(directory, dovecot.port, postfix.port, options) as running:
         yield running
 
 
@@ -118,6 +119,16 @@ def test_attachment_is_forwarded_without_downloading_it(person: Person) -> None:
     for received, sent in person.octets_through_the_proxy(sessions=3):
         assert received < 2 * KIB
         assert sent < 4 * KIB
+
+
+def test_script_of_the_manual_picks_one_of_several_matches(person: Person) -> None:
+    _, _, send_on, _ = examples("FORWARDING")
+    for _ in range(2):
+        person.direct.store_message("INBOX", MESSAGE.octets)
+    ran = person.home.run_script(send_on)
+    assert ran.status == EX_OK, ran.said
+    (attachment,) = parsed(person.arrival()).iter_attachments()
+    assert attachment.get_content() == PLANS
 
 
 def test_message_is_forwarded_whole(person: Person) -> None:
@@ -215,6 +226,28 @@ def test_temporary_refusal(person: Person) -> None:
     person.assert_nobody_got_anything()
 
 
+# What is one message, to a proxy that has a journal
+
+
+def test_two_calls_are_two_messages_however_alike(person: Person) -> None:
+    letter = f"Date: Mon, 7 Feb 1994 21:52:25 -0800\n{LETTER}"
+    for _ in range(2):
+        assert person.submit("-t", given=letter) == Ran(EX_OK, "")
+    first, second = (parsed(person.arrival()) for _ in range(2))
+    assert first["Message-ID"] != second["Message-ID"]
+    assert first["Message-ID"].endswith("@example.com>")
+
+
+def test_same_message_tried_again_arrives_once(person: Person) -> None:
+    letter = f"Message-ID: <{person.home.user}.plans@example.com>\n{LETTER}"
+    assert person.submit("-t", given=letter) == Ran(EX_OK, "")
+    again = person.submit("-t", given=letter)
+    assert again.status == EX_OK
+    assert "accepted earlier" in again.said
+    assert b"How are you?" in person.arrival()
+    person.assert_nobody_got_anything()
+
+
 # Who sends
 
 
@@ -275,6 +308,16 @@ def test_certificate_that_nobody_vouches_for(person: Person, certificates: Certi
     assert person.proxy.log().count(f"user={person.home.user} ") == before
     assert person.submit("-t", "--tls-ca", str(certificates.other_ca), "--tls-verify", "off") == Ran(EX_OK, "")
     assert b"How are you?" in person.arrival()
+
+
+def test_empty_flag_does_not_take_tls_away(person: Person, certificates: Certificates) -> None:
+    """Nor the look at the certificate."""
+    for flags in (("--tls", ""), ("--tls-verify=",), ("--tls=", "--tls-verify", "")):
+        ran = person.submit("-t", *flags, "--tls-ca", str(certificates.other_ca))
+        assert ran.status == EX_PROTOCOL
+        assert "certificate" in ran.said
+        assert person.submit("-t", *flags, "--server", f"localhost:{person.proxy.port}").status == EX_PROTOCOL
+    assert f"user={person.home.user} " not in person.proxy.log()
 
 
 def test_wrong_password(person: Person) -> None:

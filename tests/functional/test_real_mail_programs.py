@@ -72,7 +72,8 @@ def proxy(
 ) -> Iterator[Proxy]:
     tls = {"listen-tls": "127.0.0.1:0", "tls-cert": str(certificates.cert), "tls-key": str(certificates.key)}
     directory = tmp_path_factory.mktemp("proxy")
-    with running_proxy(directory, dovecot.port, postfix.port, {"listen": tls}) as running:
+    options = {"listen": tls, "submit": {"journal": str(directory / "journal")}}
+    with running_proxy(directory, dovecot.port, postfix.port, options) as running:
         yield running
 
 
@@ -108,6 +109,17 @@ def test_letter_arrives(program: MailProgram, furnish: Furnish, postfix: Postfix
     assert parseaddr(message["To"])[1] == arrival.recipient == "joe@example.com"
     assert message["Subject"] == "Hello"
     assert "How are you?" in message.get_content().splitlines()
+
+
+@every_program
+def test_letter_that_is_sent_twice_arrives_twice(program: MailProgram, furnish: Furnish, postfix: Postfix) -> None:
+    """Within one second, and some programs write no Message-ID: the proxy, which has a journal, takes both."""
+    home = furnish(program.account)
+    for _ in range(2):
+        ran = program.send(home, Letter(body="Twice.\n"))
+        assert (ran.status, "accepted earlier" in ran.said) == (0, False)
+    for _ in range(2):
+        assert b"Twice." in postfix.take(1)["joe@example.com"].content
 
 
 @pytest.mark.parametrize("program", [MUTT, GIT, BSD_MAILX, PYTHON], ids=str)

@@ -2,10 +2,11 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from email import message_from_bytes
 from pathlib import Path
@@ -16,10 +17,13 @@ import pytest
 from tests.functional.fake_smtp import CLOSE, SILENCE
 from tests.functional.home import PROGRAM, Home, Ran, seen_at
 from tests.functional.process import PATIENCE
+from tests.functional.scripted import eventually
 from tests.net.scripted_imap import TAKE, Script, ScriptedImap
 
 MESSAGE = b"To: joe@example.org\n\nHello\n.\nGoodbye\n"
 SENT = b"To: joe@example.org\r\nFrom: fred@example.com\r\n\r\nHello\r\n"
+MESSAGE_ID = re.compile(rb"(?m)^Message-ID: <([0-9a-f]{32})@example\.com>\r\n")
+ID_SIZE = len(f"Message-ID: <{'0' * 32}@example.com>\r\n")
 
 # What could change the terminal's title, or look like a line of ours.
 HOSTILE = b"\x1b]0;you\x07 \x9b31m no\rimap-submit: sent"
@@ -43,6 +47,13 @@ def server(home: Home, script: Mapping[str, Script] | None = None) -> Iterator[S
         yield server
 
 
+def without_id(octets: bytes) -> bytes:
+    """Return a message without the Message-ID that it got."""
+    text, count = MESSAGE_ID.subn(b"", octets)
+    assert count == 1
+    return text
+
+
 def submit(home: Home, *arguments: str, given: bytes = MESSAGE) -> Ran:
     return home.run("imap-submit", *arguments, given=given)
 
@@ -54,13 +65,40 @@ def test_a_message_is_sent_and_nothing_is_said(home: Home) -> None:
     with server(home) as imap:
         assert submit(home, "-t") == Ran(os.EX_OK, "")
     assert imap.answers == [b"\0fred\0pencil"]
-    assert imap.submitted == [SENT]
+    assert [*map(without_id, imap.submitted)] == [SENT]
+
+
+def test_each_call_is_a_message_of_its_own(home: Home) -> None:
+    """Alike to the octet, its Date in whole seconds: the proxy's journal would take the second for the first again."""
+    given = b"Date: Mon, 7 Feb 1994 21:52:25 -0800\n" + MESSAGE
+    with server(home) as imap:
+        for _ in range(2):
+            assert submit(home, "-t", given=given) == Ran(os.EX_OK, "")
+    first, second = imap.submitted
+    assert without_id(first) == without_id(second)
+    assert MESSAGE_ID.findall(first) != MESSAGE_ID.findall(second)
+
+
+def test_who_tries_the_same_message_again_keeps_its_message_id(home: Home) -> None:
+    given = b"Message-ID: <plans@example.org>\n" + MESSAGE
+    with server(home) as imap:
+        for _ in range(2):
+            assert submit(home, "-t", given=given) == Ran(os.EX_OK, "")
+    assert imap.submitted == [b"Message-ID: <plans@example.org>\r\n" + SENT] * 2
+
+
+@pytest.mark.parametrize(("host", "domain"), [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost")])
+def test_a_message_of_whose_sender_no_domain_is_known_has_the_servers(home: Home, host: str, domain: str) -> None:
+    with server(home) as imap:
+        arguments = ("-t", "--from", "", "--server", f"{host}:{imap.port}")
+        assert submit(home, *arguments, given=b"From: fred\n" + MESSAGE) == Ran(os.EX_OK, "")
+    assert f"@{domain}>\r\n".encode() in imap.submitted[0]
 
 
 def test_a_lone_dot_is_kept_where_it_is_wanted(home: Home) -> None:
     with server(home) as imap:
         assert submit(home, "-t", "-oi") == Ran(os.EX_OK, "")
-    assert imap.submitted == [SENT + b".\r\nGoodbye\r\n"]
+    assert [*map(without_id, imap.submitted)] == [SENT + b".\r\nGoodbye\r\n"]
 
 
 def test_with_v_it_says_what_it_does(home: Home) -> None:
@@ -68,7 +106,7 @@ def test_with_v_it_says_what_it_does(home: Home) -> None:
         ran = submit(home, "-t", "-v")
         assert ran == Ran(
             os.EX_OK,
-            f"imap-submit: logged in to 127.0.0.1:{imap.port} as fred; sending {len(SENT)} octets\n"
+            f"imap-submit: logged in to 127.0.0.1:{imap.port} as fred; sending {len(SENT) + ID_SIZE} octets\n"
             "imap-submit: SUBMIT completed\n",
         )
 
@@ -114,6 +152,7 @@ def test_what_lies_on_the_server_is_attached_in_the_order_given(home: Home) -> N
         ("TAG NO 5.3.4 too large,", os.EX_DATAERR, "5.3.4 too large\n"),
         ("TAG NO 5.0.0 never,", os.EX_UNAVAILABLE, "5.0.0 never\n"),
         ("TAG NO 5.5.2 what?,", os.EX_PROTOCOL, "5.5.2 what?\n"),
+        ("TAG NO 5.1.7 From cannot be read,", os.EX_DATAERR, "5.1.7 From cannot be read\n"),
         ("TAG BAD no header", os.EX_DATAERR, "the server takes it for no message: no header\n"),
         (CLOSE, os.EX_TEMPFAIL, "the connection to the IMAP server is lost; the message may have been sent\n"),
     ],
@@ -176,6 +215,58 @@ def test_what_is_found_is_listed(home: Home) -> None:
     assert ran == Ran(os.EX_OK, "/INBOX;UIDVALIDITY=7/;UID=20\t5\t2026-11-24 11:34\tanna@example.com\tPläne\n")
 
 
+def test_what_is_left_out_is_said_beside_what_is_listed(home: Home) -> None:
+    script: dict[str, Script] = {**FINDING, "UID SEARCH": "* SEARCH 20 21\nTAG OK done"}
+    script |= dict.fromkeys(["UID FETCH 21,20 ", "UID FETCH 21 "], b"* " + b"x" * (2 << 20))
+    with server(home, script):
+        ran = submit(home, "--find", "ALL")
+    note, line, rest = ran.said.split("\n")
+    assert (ran.status, note, rest) == (
+        os.EX_OK,
+        "imap-submit: /INBOX;UIDVALIDITY=7/;UID=21 is left out: its description is too long",
+        "",
+    )
+    assert line.startswith("/INBOX;UIDVALIDITY=7/;UID=20\t")
+
+
+def test_a_search_for_nothing_is_refused_before_anybody_is_asked(home: Home) -> None:
+    with server(home) as imap:
+        assert submit(home, "--find", " ").status == os.EX_USAGE
+    assert imap.connections == 0
+
+
+def test_a_header_that_attachments_make_too_long_is_said(home: Home) -> None:
+    given = b"To: joe@example.org\n" + b"X: y\n" * 1999 + b"\nHi\n"
+    with server(home) as imap:
+        ran = submit(home, "-t", "ann@example.org", "--forward", "/INBOX/;UID=1", given=given)
+    assert ran == Ran(os.EX_DATAERR, "imap-submit: 5.3.4 too many header fields\n")
+    assert imap.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--server=", "server: must be given: in "),
+        ("--user=", "user: must be given: in "),
+        ("--password-file=~nosuchuser/x", "--password-file: '~nosuchuser/x': this machine does not know where"),
+        ("--tls-ca=~nosuchuser/x", "--tls-ca: '~nosuchuser/x': this machine does not know where"),
+        ("--timeout=soon", "--timeout: 'soon' is not a number of seconds"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_named_and_nobody_is_asked(home: Home, flag: str, said: str) -> None:
+    with server(home) as imap:
+        ran = submit(home, "-t", flag)
+    assert ran.status == os.EX_CONFIG
+    assert ran.said.startswith(f"imap-submit: {said}")
+    assert imap.connections == 0
+
+
+def test_an_empty_flag_takes_back_what_the_file_says(home: Home) -> None:
+    with server(home) as imap:
+        assert submit(home, "-t", "--timeout=", "--tls-verify", "", "--from=") == Ran(os.EX_OK, "")
+    assert b"From:" not in imap.submitted[0]
+
+
 def test_a_terminal_that_cannot_show_a_letter_shows_a_question_mark(home: Home) -> None:
     with server(home, FINDING):
         environment = {**home.environment, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -227,6 +318,7 @@ def broken_pipe() -> Iterator[IO[bytes]]:
         ("imap-submit --find ALL <&- >&- 2>&-", os.EX_OK),
         ("imap-submit -t <letter >&- 2>&-", os.EX_OK),
         ("imap-submit -t <&-", os.EX_USAGE),
+        ("imap-submit -t 0>letter", os.EX_IOERR),
         ("imap-submit -t <&- >&- 2>&-", os.EX_USAGE),
     ],
 )
@@ -277,21 +369,39 @@ def at_terminal(home: Home, script: str) -> str:
         return seen.decode()
 
 
-def test_who_interrupts_it_hears_nothing_more(home: Home) -> None:
-    with (
-        server(home, {"SUBMIT": (TAKE, SILENCE)}),
-        subprocess.Popen(
-            [home.imap_submit, "-v", "joe@example.org"],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=home.environment,
-        ) as process,
-    ):
+def interrupted(home: Home, is_time: Callable[[], bool]) -> tuple[int, str]:
+    """The status of a call that is interrupted once it is time to, and what it says then."""
+    with subprocess.Popen(
+        [home.imap_submit, "joe@example.org"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment
+    ) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(MESSAGE)
         process.stdin.close()
-        assert b"sending" in process.stderr.readline()
+        assert eventually(is_time)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 130
-        assert process.stderr.read() == b""
+        return process.wait(PATIENCE), process.stderr.read().decode()
+
+
+def test_who_interrupts_it_hears_that_the_message_may_have_been_sent(home: Home) -> None:
+    with server(home, {"SUBMIT": (TAKE, SILENCE)}) as imap:
+        assert interrupted(home, lambda: bool(imap.submitted)) == (
+            130,
+            "imap-submit: interrupted; the message may have been sent\n",
+        )
+
+
+def test_but_not_of_one_that_did_not_leave(home: Home) -> None:
+    with server(home, {"SUBMIT": SILENCE}) as imap:
+        imap.capabilities = "IMAP4rev1 AUTH=PLAIN CAN-SUBMIT"
+        ran = interrupted(home, lambda: any(command.startswith("SUBMIT") for command in imap.commands))
+        assert ran == (130, "imap-submit: interrupted\n")
+
+
+def test_who_interrupts_it_while_it_is_loaded_sees_no_traceback(home: Home) -> None:
+    """Most of its life it loads modules: here one that interrupts it, as a person would."""
+    program = Path(home.write("program/bin/imap-submit", PROGRAM.read_text(encoding="utf-8")))
+    home.write("program/bin/imapproxy/__init__.py", "")
+    home.write("program/bin/imapproxy/sendmail/__init__.py", "")
+    home.write("program/bin/imapproxy/sendmail/main.py", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    assert home.run(sys.executable, str(program), "-t") == Ran(130, "")

@@ -114,6 +114,26 @@ def test_no_file_is_needed_where_flags_and_environment_say_enough(tmp_path: Path
     assert account_of(Wanted(flags=("--server=a.example:993",)), environ, None).server == ("a.example", 993)
 
 
+def test_no_home_is_needed_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a user that the machine does not know; and a directory that happens to be called so is nobody's home."""
+    (tmp_path / "~nosuchuser").mkdir()
+    (tmp_path / "~nosuchuser" / FILE_NAME).write_text("user = eve\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    homeless = {"XDG_CONFIG_HOME": "~nosuchuser", "IMAP_SUBMIT_USER": "anna"}
+    assert account_of(Wanted(flags=("--server=a.example:993", "--password-file=/f")), homeless, None).user == "anna"
+    with pytest.raises(Failure, match=rf"^server: must be given: in ~nosuchuser/{FILE_NAME}, as --server or "):
+        account_of(Wanted(), homeless, None)
+
+
+def test_an_account_knows_where_each_of_its_keys_was_given(tmp_path: Path) -> None:
+    text = f"{ONE}[x]\npassword-file = /f\n"
+    chosen = account(tmp_path, text, ["--from=a@b"], {"IMAP_SUBMIT_TIMEOUT": "5"})
+    file = tmp_path / FILE_NAME
+    assert [chosen.place(key) for key in ("password-file", "user", "from", "timeout", "tls")] == [
+        *(f"{file}: [x] password-file", f"{file}: user", "--from", "IMAP_SUBMIT_TIMEOUT", "tls")
+    ]
+
+
 # Which account ----------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +153,52 @@ def test_the_account_is_the_named_one_else_the_one_of_the_address_else_the_first
 ) -> None:
     chosen = account(tmp_path, TWO, name=name, from_address=from_address)
     assert (chosen.user, chosen.server.host, chosen.password_command) == (user, server, secret)
+
+
+SPELLED = f"""\
+{ONE}from = shared@example.com
+[one]
+from = one@example.com
+[two]
+user = two
+from = anna@exämple.de
+[three]
+user = three
+from = Anna <anna@club.example>
+[four]
+user = four
+from = four@club.example
+[five]
+user = five
+"""
+
+
+@pytest.mark.parametrize(
+    ("from_address", "user"),
+    [
+        ("anna@xn--exmple-cua.de", "two"),
+        ("Anna@EXÄMPLE.de", "two"),
+        ("anna@club.example", "three"),
+        ("<four@club.example>", "four"),
+        ("Vier <four@club.example>", "four"),
+        ("shared@example.com", "five"),  # which has it from the keys for all
+        ("four", "anna"),
+        ("", "anna"),
+        ("a b", "anna"),
+    ],
+)
+def test_an_address_chooses_its_account_however_it_is_spelled(from_address: str, user: str, tmp_path: Path) -> None:
+    assert account(tmp_path, SPELLED, from_address=from_address).user == user
+
+
+@pytest.mark.parametrize("text", ["anna", "@@", "a@b, c@d", "anna@club.example extra"])
+def test_an_account_whose_address_is_none_is_not_passed_over(text: str, tmp_path: Path) -> None:
+    """It may have been meant to be the message's."""
+    file = f"{ONE}[one]\nfrom = one@example.com\n[club]\nfrom = {text}\n"
+    with pytest.raises(Failure, match=r": \[club\] from: '.*' is not an address such as anna@example\.com: ") as caught:
+        account(tmp_path, file, from_address="anna@club.example")
+    assert caught.value.status == os.EX_CONFIG
+    assert account(tmp_path, file, name="one", from_address="anna@club.example").from_ == "one@example.com"
 
 
 def test_keys_before_the_first_section_are_for_all_and_a_section_goes_before_them(tmp_path: Path) -> None:
@@ -162,6 +228,19 @@ def test_a_flag_then_the_environment_then_the_section_then_what_is_for_all(
     assert account(tmp_path, text, flags, environ).user == user
 
 
+@pytest.mark.parametrize("key", KEYS, ids=[key.name for key in KEYS])
+def test_an_empty_flag_takes_back_what_is_given_elsewhere(key: Key, tmp_path: Path) -> None:
+    """What counts then is the default: an empty text means neither no TLS nor TLS with anybody."""
+    others = {"server": "b.example:1", "user": "bob"}
+    flags = [f"--{name}={text}" for name, text in others.items() if name != key.name]
+    texts = {"tls": "off", "tls-verify": "off", "tls-ca": "/ca", "from": "b@c", "set-from": "off", "timeout": "7"}
+    given = f"{key.name} = {texts.get(key.name, '/x')}\n"
+    if key.name in others:
+        assert refusal(tmp_path, ONE, [*flags, f"--{key.name}="]).startswith(f"{key.name}: must be given")
+    else:
+        assert account(tmp_path, given, [*flags, f"--{key.name}="]) == account(tmp_path, "", flags)
+
+
 @pytest.mark.parametrize(
     ("flags", "environ"),
     [
@@ -179,11 +258,11 @@ def test_who_names_a_secret_names_the_only_one(flags: list[str], environ: dict[s
 def test_every_key_is_a_flag_and_a_variable(key: Key, tmp_path: Path) -> None:
     name = key.name
     variable = f"IMAP_SUBMIT_{name.upper().replace('-', '_')}"
-    text = {"server": "b.example:1", "tls": "off", "tls-verify": "off", "set-from": "on", "timeout": "7"}.get(
-        name, "/x"
-    )
-    assert account(tmp_path, ONE, [f"--{name}={text}"]) == account(tmp_path, ONE, environ={variable: text})
-    assert account(tmp_path, ONE, [f"--{name}={text}"]) != account(tmp_path)
+    switched = {"tls": "off", "tls-verify": "off", "set-from": "on"}
+    text = {**switched, "server": "b.example:1", "timeout": "7", "from": "b@c"}.get(name, "/x")
+    file = f"{ONE}from = anna@example.com\n"
+    assert account(tmp_path, file, [f"--{name}={text}"]) == account(tmp_path, file, environ={variable: text})
+    assert account(tmp_path, file, [f"--{name}={text}"]) != account(tmp_path, file)
 
 
 # What is wrong ----------------------------------------------------------------------------------------------------
@@ -197,6 +276,32 @@ def test_every_key_is_a_flag_and_a_variable(key: Key, tmp_path: Path) -> None:
         (f"{ONE}[x]\nuser = b\n[y]\ntls = no\n", [], "y", "FILE: [y] tls: 'no' is not one of on, starttls, off"),
         (f"{ONE}tls = no\n[x]\n", [], "", "FILE: tls: 'no' is not one of on, starttls, off"),
         (ONE, ["--tls=no"], "", "--tls: 'no' is not one of on, starttls, off"),
+        (
+            f"{ONE}[x]\nfrom = anna\n",
+            [],
+            "x",
+            "FILE: [x] from: 'anna' is not an address such as anna@example.com: address without a domain",
+        ),
+        (
+            f"{ONE}from = a@b, c@d\n",
+            [],
+            "",
+            "FILE: from: 'a@b, c@d' is not an address such as anna@example.com: not one address",
+        ),
+        (f"{ONE}[x]\nset-from = on\n", [], "x", "FILE: [x] set-from: needs the account's own address (from)"),
+        (f"{ONE}from = a@b\n", ["--set-from=on", "--from="], "", "--set-from: needs the account's own address (from)"),
+        (
+            f"{ONE}[x]\npassword-file = ~nosuchuser/x\n",
+            [],
+            "x",
+            "FILE: [x] password-file: '~nosuchuser/x': this machine does not know where that home is",
+        ),
+        (
+            ONE,
+            ["--tls-ca=~nosuchuser/x"],
+            "",
+            "--tls-ca: '~nosuchuser/x': this machine does not know where that home is",
+        ),
         (f"{ONE}from = a\n b\n", [], "", "FILE: from: takes one line, not 'a\\nb'"),
         (f"{ONE}user = b\n", [], "", "FILE: line 3: user: is given twice"),
         (f"{ONE}password\n", [], "", "FILE: line 3: 'password\\n' is neither 'key = value' nor a [section]"),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imapproxy.message.fields import MAX_FIELDS, MAX_HEADER
 from imapproxy.message.mime import MAX_PARTS
 from imapproxy.message.reference_part import reference_part
 from imapproxy.sendmail.attachments import with_attachments
@@ -99,6 +100,21 @@ def test_a_message_of_too_many_parts_is_refused() -> None:
     with pytest.raises(Failure, match=r"5\.6\.0 too many parts in the message") as caught:
         attached(text)
     assert caught.value.status == EX_DATAERR
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("X: y\n" * (MAX_FIELDS + 1) + "\n", "5.3.4 too many header fields"),
+        (f"X: {'y' * MAX_HEADER}\n\n", "5.3.4 message header too large"),
+        (f"{'X' * 2000}: y\n\n", "not a message"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused(text: str, want: str) -> None:
+    """One that only became so by the fields that were added, too."""
+    with pytest.raises(Failure) as caught:
+        attached(text)
+    assert (caught.value.status, str(caught.value)) == (EX_DATAERR, want)
 
 
 LINES = st.lists(st.sampled_from(["", "text", "--x", "--x--", "Content-Type: text/plain", f"--{BOUNDARY}", "é"]))

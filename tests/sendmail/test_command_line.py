@@ -105,6 +105,18 @@ def test_what_mail_programs_pass(argv: list[str], want: dict[str, object]) -> No
         (["-F", "Fred Foobar", ANNA], {"full_name": "Fred Foobar"}),
         (["-FFred Foobar", ANNA], {"full_name": "Fred Foobar"}),
         (["-F", "Jörg", ANNA], {"full_name": "Jörg"}),
+        (["-F", "-x-", ANNA], {"full_name": "-x-", "recipients": (ANNA,)}),
+        (["-F-x-", ANNA], {"full_name": "-x-"}),
+        (["-F", "-t", ANNA], {"full_name": "-t", "header_recipients": False}),
+        (["-F", "--help", ANNA], {"full_name": "--help"}),
+        (["-F", "", ANNA], {"full_name": "", "recipients": (ANNA,)}),
+        (["-F=x", ANNA], {"full_name": "=x"}),
+        (["-f=x@example.com", ANNA], {"sender": "=x@example.com"}),
+        (["-f", "=x@example.com", ANNA], {"sender": "=x@example.com"}),
+        (["-f", "-x@example.com", ANNA], {"sender": "-x@example.com"}),
+        (["-tif", "-x", ANNA], {"header_recipients": True, "dot_ends": False, "sender": "-x"}),
+        (["-Fa=b=c", ANNA], {"full_name": "a=b=c"}),
+        (["-h", "-5", ANNA], {"recipients": (ANNA,)}),
     ],
 )
 def test_options_of_sendmail(argv: list[str], want: dict[str, object]) -> None:
@@ -230,6 +242,11 @@ def test_who_searches_does_not_send(argv: list[str]) -> None:
 @pytest.mark.parametrize("argv", [["--in", "Sent"], ["--limit", "3"]])
 def test_who_sends_does_not_search(argv: list[str]) -> None:
     assert refusal(*argv, ANNA) == "--in and --limit are for --find"
+
+
+@pytest.mark.parametrize("argv", [["--in", ""], ["--in="]])
+def test_a_mailbox_has_a_name(argv: list[str]) -> None:
+    assert refusal("--find", "ALL", *argv) == "argument --in: it is no mailbox's name"
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", ""])

@@ -12,8 +12,9 @@ import pytest
 from imapproxy.net.tls import server_context
 from imapproxy.protocol.login import Credentials
 from imapproxy.sendmail.accounts import Account
-from imapproxy.sendmail.connection import MAX_SIGNS_OF_LIFE, Connection
+from imapproxy.sendmail.connection import MAX_FOUND, MAX_LEFT_OUT, MAX_SIGNS_OF_LIFE, Connection, Found
 from imapproxy.sendmail.failure import Failure
+from imapproxy.sendmail.search import criteria
 from imapproxy.values import HostPort
 from tests.functional.certificates import Certificates, make_certificates
 from tests.functional.fake_imap import FakeImap, Peer
@@ -62,9 +63,15 @@ def submit(server: ScriptedImap, message: bytes = MESSAGE, timeout: float = 20) 
         return connection.submit(message, lambda _: None)
 
 
-def find(server: ScriptedImap, criteria: str = "ALL", mailbox: str = "INBOX", limit: int = 20) -> list[str]:
+def found(server: ScriptedImap, wanted: str = "ALL", mailbox: str = "INBOX", limit: int = 20) -> Found:
     with Connection(account(server.port), PASSWORD) as connection:
-        return connection.found(mailbox, criteria, limit)
+        return connection.found(mailbox, criteria(wanted), limit)
+
+
+def find(server: ScriptedImap, wanted: str = "ALL", mailbox: str = "INBOX", limit: int = 20) -> list[str]:
+    what = found(server, wanted, mailbox, limit)
+    assert what.notes == ()
+    return [*what.lines]
 
 
 @contextmanager
@@ -107,6 +114,28 @@ def test_progress_is_told_in_octets_of_the_message() -> None:
     assert told == sorted({*range(256 << 10, len(large), 256 << 10), len(large)})
 
 
+def test_what_an_interruption_leaves_open_is_known() -> None:
+    """Until the last octets are given to the network nothing can have been sent; from then on that is not certain."""
+    large = MESSAGE + b"x" * (2 << 20) + b"\r\n"
+    known: list[bool] = []
+    with server() as imap, Connection(account(imap.port), PASSWORD) as connection:
+        known.append(connection.may_have_sent)
+        connection.submit(large, lambda _: known.append(connection.may_have_sent))
+        assert known == [*[False] * (len(known) - 1), True]
+        assert connection.may_have_sent
+
+
+def test_an_interruption_before_the_server_asks_for_the_message_leaves_nothing_open() -> None:
+    capabilities = "IMAP4rev1 AUTH=PLAIN CAN-SUBMIT"
+    with (
+        server({"SUBMIT": "TAG NO 5.7.1 no,"}, capabilities) as imap,
+        Connection(account(imap.port), PASSWORD) as connection,
+    ):
+        with pytest.raises(Failure):
+            connection.submit(MESSAGE, lambda _: None)
+        assert not connection.may_have_sent
+
+
 def test_the_server_has_its_time_again_whenever_it_says_that_it_is_at_work() -> None:
     at_work: list[Script] = ["* OK Still submitting", 0.3] * 5
     with server({"SUBMIT": (TAKE, *at_work, SENT)}) as imap:
@@ -142,6 +171,10 @@ def test_the_server_cannot_keep_us_for_ever_by_saying_that_it_is_at_work() -> No
         ("TAG NO 5.7.1 From is not yours,", os.EX_NOPERM, "5.7.1 From is not yours"),
         ("TAG NO 5.6.6 no such message,", os.EX_NOINPUT, "5.6.6 no such message"),
         ("TAG NO no reason", os.EX_UNAVAILABLE, "no reason"),
+        ("TAG NO ", os.EX_UNAVAILABLE, "the server refused the message, and did not say why"),
+        ("TAG NO ,", os.EX_UNAVAILABLE, "the server refused the message, and did not say why"),
+        ("TAG NO 5.1.7 From cannot be read,", os.EX_DATAERR, "5.1.7 From cannot be read"),
+        ("TAG NO 5.5.3 too many recipients,", os.EX_DATAERR, "5.5.3 too many recipients"),
         ("TAG BAD no header", os.EX_DATAERR, "the server takes it for no message: no header"),
         ("* BYE shutting down", os.EX_TEMPFAIL, "the IMAP server has ended the connection: shutting down" + UNCERTAIN),
         (CLOSE, os.EX_TEMPFAIL, "the connection to the IMAP server is lost" + UNCERTAIN),
@@ -256,6 +289,13 @@ def test_no_secret_goes_out_without_the_tls_that_is_wanted() -> None:
     assert [command for command in imap.commands if "AUTH" in command] == []
 
 
+@pytest.mark.parametrize("tls", ["", "On", "no"])
+def test_no_secret_goes_out_where_tls_is_neither_wanted_nor_unwanted(tls: str) -> None:
+    with server() as imap, pytest.raises(AssertionError):
+        Connection(replace(account(imap.port), tls=tls), PASSWORD)  # type: ignore[arg-type]
+    assert imap.connections == 0
+
+
 def with_tls(certificates: Certificates) -> FakeImap:
     """A server with TLS from the first octet, that says goodbye and nothing else."""
     context = server_context(str(certificates.cert), str(certificates.key))
@@ -295,6 +335,13 @@ def test_authorities_that_are_none(tmp_path: Path) -> None:
         Connection(replace(account(1), tls="on", tls_ca=str(path)), PASSWORD)
     assert caught.value.status == os.EX_CONFIG
     assert str(caught.value).startswith(f"tls-ca: {path}: ")
+
+
+def test_where_the_authorities_are_named_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "none.pem"
+    with failing(os.EX_CONFIG, f"FILE: [club] tls-ca: {path}: cannot be read: No such file or directory"):
+        places = {"tls-ca": "FILE: [club] tls-ca"}
+        Connection(replace(account(1), tls="on", tls_ca=str(path), places=places), PASSWORD)
 
 
 def test_authorities_whose_file_is_not_there(tmp_path: Path) -> None:
@@ -352,6 +399,77 @@ def test_many_are_described_in_batches() -> None:
     batches = [command.split(" ")[2] for command in imap.commands if command.startswith("UID FETCH")]
     assert [batch.split(",")[0] for batch in batches] == ["50", "30", "10"]
     assert batches[-1] == "10,9,8,7,6"
+
+
+def test_of_many_messages_that_match_the_newest_are_listed() -> None:
+    """Their numbers are more than another answer may be long."""
+    uids = range(1_000_000, 1_160_000)
+    answer = f"* SEARCH {' '.join(map(str, uids))}\nTAG OK done"
+    assert len(answer) > 1 << 20
+    with server({"UID SEARCH": answer, "UID FETCH": f"{described(uids[-1])}\nTAG OK done"}) as imap:
+        assert find(imap, limit=1) == [line(uids[-1])]
+    assert imap.commands[4].startswith(f"UID FETCH {uids[-1]} (")
+
+
+def test_numbers_on_several_lines_all_count_and_once() -> None:
+    answer = "* SEARCH 20 5\n* SEARCH\n* SEARCH 7 20\nTAG OK done"
+    with server({"UID SEARCH": answer, "UID FETCH": "TAG OK done"}) as imap:
+        assert find(imap, limit=3) == []
+    assert imap.commands[4].startswith("UID FETCH 20,7,5 (")
+
+
+def test_more_matches_than_can_be_looked_at_are_refused() -> None:
+    endless = b"* SEARCH" + b" 4294967295" * (MAX_FOUND // 11 + 1) + b"\r\nTAG OK done\r\n"
+    with (
+        server({"UID SEARCH": endless}) as imap,
+        failing(os.EX_USAGE, "--find: more messages match than can be looked at"),
+    ):
+        find(imap)
+
+
+def long_description(uid: int, octets: int) -> str:
+    """What describes a message whose subject is so long that a few of its kind are more than an answer may be."""
+    return described(uid).replace("Subject", "x" * octets)
+
+
+def long_line(uid: int) -> str:
+    return line(uid).partition("Subject")[0] + "x" * 199 + "…"
+
+
+def test_messages_whose_descriptions_are_long_are_asked_for_alone() -> None:
+    """Behind an answer that is too long the connection is no good; there is one more login, and one only."""
+    script: dict[str, Script] = {
+        "UID SEARCH": f"* SEARCH {' '.join(map(str, range(1, 25)))}\nTAG OK done",
+        "UID FETCH 24,23": "\n".join(long_description(uid, 100_000) for uid in range(5, 25)) + "\nTAG OK done",
+    }
+    alone = {f"UID FETCH {uid} ": f"{long_description(uid, 100_000)}\nTAG OK done" for uid in range(1, 25)}
+    with server({**script, **alone}) as imap:
+        assert find(imap, limit=24) == [long_line(uid) for uid in range(24, 0, -1)]
+    assert imap.connections == 2
+    assert [command.split(" ")[0] for command in imap.commands].count("EXAMINE") == 2
+
+
+def test_a_message_whose_description_is_too_long_is_left_out_and_that_is_said() -> None:
+    script: dict[str, Script] = {"UID SEARCH": "* SEARCH 1 2 3\nTAG OK done"}
+    script |= {f"UID FETCH {uid} ": f"{described(uid)}\nTAG OK done" for uid in (1, 3)}
+    script |= dict.fromkeys(["UID FETCH 3,2,1 ", "UID FETCH 2 "], long_description(2, 2 << 20) + "\nTAG OK done")
+    with server(script) as imap:
+        what = found(imap)
+    assert what.lines == (line(3), line(1))
+    assert what.notes == ("/INBOX;UIDVALIDITY=7/;UID=2 is left out: its description is too long",)
+    assert imap.connections == 3
+    assert imap.submitted == []
+
+
+def test_a_server_that_describes_all_at_too_much_length_is_left() -> None:
+    numbers = " ".join(map(str, range(1, 41)))
+    script: dict[str, Script] = {
+        "UID SEARCH": f"* SEARCH {numbers}\nTAG OK done",
+        "UID FETCH": b"* " + b"x" * (2 << 20),
+    }
+    with server(script) as imap, failing(os.EX_PROTOCOL, "the IMAP server sent what cannot be understood"):
+        find(imap, limit=40)
+    assert imap.connections == MAX_LEFT_OUT + 2
 
 
 def test_only_what_was_asked_for_is_listed() -> None:

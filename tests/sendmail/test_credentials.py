@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert failure_of(account) == (os.EX_CONFIG, want)
 
 
+def test_where_the_file_is_named_is_said(tmp_path: Path) -> None:
+    places = {"password-file": "FILE: [club] password-file"}
+    account = replace(ACCOUNT, password_file=f"{tmp_path}/none", places=places)
+    assert failure_of(account)[1].startswith(f"FILE: [club] password-file: cannot read {tmp_path}/none: ")
+    account = replace(with_file(tmp_path / "password", b"\n"), places=places)
+    assert failure_of(account)[1].startswith("FILE: [club] password-file: the first line of ")
+
+
 def test_a_file_without_an_end_is_not_read_to_it() -> None:
     assert failure_of(replace(ACCOUNT, password_file="/dev/zero"))[0] == os.EX_CONFIG
 
@@ -152,6 +161,8 @@ def test_nothing_is_told_of_no_file(tmp_path: Path) -> None:
         ("printf 'pencil\\nuser: fred\\n'", "pencil"),
         ("echo none >&2; echo pencil | tr p P", "Pencil"),
         ('test "$(cat)" = "" && echo pencil', "pencil"),
+        ("head -c 300000 /dev/zero | tr '\\0' x >&2; echo pencil", "pencil"),
+        ("exec 2>&-; sleep 0.1; echo pencil", "pencil"),
     ],
 )
 def test_the_first_line_that_a_command_prints_is_the_password(command: str, want: str) -> None:
@@ -184,6 +195,8 @@ def test_a_token_is_for_oauth() -> None:
         ("printf 'a\\tb\\n'", "password-command: the first line that it prints must be the password"),
         ("echo pencil; exit 3", "password-command: it failed (status 3)"),
         ("echo no key >&2; exit 2", "password-command: it failed (no key)"),
+        ("echo no >&2; sleep 0.2; echo key >&2; exit 2", "password-command: it failed (no key)"),
+        ("echo no key >&2; head -c 300000 /dev/zero >&2; exit 2", "password-command: it failed (no key "),
         ("printf '\\033[31mno\\nkey\\377' >&2; exit 2", "password-command: it failed (\ufffd[31mno key\ufffd)"),
         ("kill -9 $$", "password-command: it failed (status -9)"),
         (f"head -c {MAX_SECRET} /dev/zero | tr '\\0' x", "password-command: the first line that it prints must be the"),
@@ -257,11 +270,16 @@ except Failure as failure:
 """
 
 
-def answer_typed(keys: bytes) -> tuple[int, str]:
+def answer_typed(keys: bytes, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
     """The status of a process that asks at a terminal, where these keys are typed, and all that is seen there."""
     screen, terminal = pty.openpty()
     with subprocess.Popen(
-        ["setsid", "--ctty", sys.executable, "-c", ASKING], stdin=terminal, stdout=terminal, stderr=terminal, cwd=ROOT
+        ["setsid", "--ctty", sys.executable, "-c", ASKING],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
     ) as process:
         os.close(terminal)
         seen = b""
@@ -282,6 +300,21 @@ def test_what_is_typed_at_the_terminal_is_not_seen() -> None:
 
 def test_a_terminal_that_is_closed_says_no_password() -> None:
     assert answer_typed(b"\x04") == (os.EX_NOPERM, "Who goes there? no password was typed\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "keys", "encoding"),
+    [
+        ({"LC_ALL": "C.UTF-8"}, "Jörg".encode("latin-1"), "utf-8"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, "Jörg".encode(), "ascii"),
+    ],
+)
+def test_a_terminal_of_another_encoding_is_said(environment: dict[str, str], keys: bytes, encoding: str) -> None:
+    status, seen = answer_typed(keys + b"\n", environment)
+    assert (status, seen.partition(": LANG")[0]) == (
+        os.EX_NOPERM,
+        f"Who goes there? what was typed cannot be read as {encoding}",
+    )
 
 
 def test_standard_input_is_no_terminal_but_the_message() -> None:

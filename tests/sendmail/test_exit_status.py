@@ -11,6 +11,7 @@ from imapproxy.sendmail.exit_status import status_of_connection, status_of_refus
     ("code", "want"),
     [
         ("5.1.1", os.EX_NOUSER),
+        ("5.1.3", os.EX_NOUSER),
         ("5.3.4", os.EX_DATAERR),
         ("5.3.0", os.EX_UNAVAILABLE),
         ("5.3.41", os.EX_UNAVAILABLE),
@@ -25,6 +26,15 @@ from imapproxy.sendmail.exit_status import status_of_connection, status_of_refus
 )
 def test_a_message_that_is_refused_for_good(code: str, want: int) -> None:
     assert status_of_refusal(code, is_temporary=False, recipients=()) == want
+
+
+@pytest.mark.parametrize("code", ["5.1.7", "5.1.8"])
+def test_what_is_wrong_with_the_sender_is_no_recipients_fault(code: str) -> None:
+    assert status_of_refusal(code, is_temporary=False, recipients=()) == os.EX_DATAERR
+
+
+def test_that_there_are_too_many_recipients_is_no_fault_of_the_dialogue() -> None:
+    assert status_of_refusal("5.5.3", is_temporary=False, recipients=()) == os.EX_DATAERR
 
 
 @pytest.mark.parametrize("code", ["", "5.1.1", "5.7.1", "550"])

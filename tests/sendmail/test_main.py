@@ -68,6 +68,17 @@ def test_a_larger_message_is_refused_and_not_read_to_its_end(octets: bytes, dot_
     assert stream.tell() == 7
 
 
+@pytest.mark.parametrize("dot_ends", [False, True])
+def test_what_cannot_be_read_is_said(dot_ends: bool) -> None:
+    with (
+        open(os.devnull, "wb") as unreadable,
+        open(unreadable.fileno(), "rb", closefd=False) as stream,
+        pytest.raises(Failure) as caught,
+    ):
+        read_message(stream, dot_ends)
+    assert (caught.value.status, str(caught.value)) == (os.EX_IOERR, "standard input: Bad file descriptor")
+
+
 # --- what is printed ---------------------------------------------------------------------------------------------
 
 
@@ -90,6 +101,7 @@ def test_nothing_is_printed_of_nothing(capfdbinary: pytest.CaptureFixture[bytes]
         ([], os.EX_USAGE, "no recipients: name them, or give -t if the message does\n"),
         (["-bp"], os.EX_USAGE, "argument -b: 'p' is not what imap-submit does: it sends a message\n"),
         (["--find", "ALL", "--server", "nowhere", "--user=a"], os.EX_CONFIG, "--server: 'nowhere' is not"),
+        (["--find", ""], os.EX_USAGE, "--find: nothing to look for (ALL finds all)\n"),
         (["--find", "ALL", "-C", "none"], os.EX_CONFIG, "there is no file none\n"),
     ],
 )
@@ -105,7 +117,7 @@ def test_what_is_wrong_is_said_and_is_the_exit_status(
     [
         (Failure(os.EX_NOUSER, "refused\njoe@example.org"), os.EX_NOUSER, "imap-submit: refused\njoe@example.org\n"),
         (ZeroDivisionError("secret"), os.EX_SOFTWARE, "imap-submit: unexpected ZeroDivisionError; please report it\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "imap-submit: interrupted\n"),
     ],
 )
 def test_whatever_happens_no_traceback_is_shown(

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imapproxy.sendmail import exit_status
+from imapproxy.protocol.submit_answer import read_refusal
+from imapproxy.sendmail import accounts
 from imapproxy.sendmail.accounts import KEYS, Key, Wanted, account_of
 from imapproxy.sendmail.command_line import parse_command_line
 from imapproxy.values import HostPort
 
+SOURCES = Path(accounts.__file__).parent
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "man" / "imap-submit.1").read_text("utf-8").replace(r"\-", "-")
 
 
@@ -57,9 +59,18 @@ def test_the_examples_have_the_accounts_that_they_mean(
 
 
 def test_every_exit_status_is_described() -> None:
+    """Whichever module ends with it."""
     described = dict(re.findall(r"(?m)^(\d+) \" \((EX_[A-Z]+)\)\"$", section("EXIT STATUS")))
     assert described
     assert {name: int(number) for number, name in described.items()} == {
         name: getattr(os, name) for name in described.values()
     }
-    assert {name for name in vars(exit_status) if name.startswith("EX_")} <= set(described.values())
+    sources = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
+    assert set(re.findall(r"\bEX_[A-Z]+\b", sources)) == set(described.values())
+
+
+def test_the_words_for_a_message_that_may_have_been_sent_are_those_of_the_program_and_the_proxy() -> None:
+    assert re.findall(r"(?s)may have been\s+sent", section("EXIT STATUS"))
+    assert "may have been sent" in (SOURCES / "connection.py").read_text(encoding="utf-8")
+    assert read_refusal(b"4.4.2 delivery uncertain,").is_uncertain
+    assert re.search(r"delivery\s+is\s+uncertain", section("EXIT STATUS"))
