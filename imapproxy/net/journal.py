@@ -8,14 +8,17 @@ same submission. What is known of one, and what then becomes of the same again:
     running         it was claimed                              waits; is sent if the owner has died
     sending         just before the final dot is written        waits; is sent, in doubt, if the owner has died
     uncertain       the dot was written, and no reply came      is sent, in doubt
-    accepted        the SMTP server took it                     has the answer of the first
+    accepted        the SMTP server took it                     waits while the owner files the Sent copy; has the
+                                                                answer of the first, and that there may be no copy
+    filed           so did the user's mailbox                   has the answer of the first
 
 Each state is on the disk before what it announces happens. An owner, which is one claim in one worker, is there as long
 as its lock is (``presence``). In doubt means that somebody may have got it already: the log says so, and a refusal does
 not take the doubt away.
 
 Nothing here can make a NO of what was accepted. What cannot be written down of that is owed: its owner stays, answers
-those who repeat it itself, and tries again until it is on the disk.
+those who repeat it itself, and tries again until it is on the disk, and until then its worker does not end of itself.
+What is on the disk is answered as long as the file can be read.
 """
 
 import hashlib
@@ -28,7 +31,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.logs import LOGGER, record
@@ -36,7 +39,8 @@ from imapproxy.net.journal_file import NotOurs, lock_file, opened, transaction
 from imapproxy.net.presence import Presence
 
 KEPT_FOR = 24 * 3600.0  # seconds; who tries again does so within hours
-MAX_ENTRIES = 100_000  # some 30 MB; the oldest make room
+MAX_ENTRIES = 100_000  # at most some 50 MB; the oldest make room
+MAX_REPLY = 200  # characters of the SMTP server's reply, which is told nobody but the log
 # How long this process's other threads may keep the journal busy, in seconds: longer than one waits for the file.
 TURN_PATIENCE = 10.0
 # Between two tries to write down what is owed, in seconds, if no submission comes: each that fails is logged.
@@ -44,8 +48,9 @@ OWED_INTERVAL = 10.0
 
 UNUSABLE = "4.3.0 the proxy cannot use its journal; try again later"
 
-_State = Literal["running", "sending", "accepted", "uncertain"]
-_STATES = frozenset(_State.__args__)  # type: ignore[attr-defined]
+_State = Literal["running", "sending", "accepted", "filed", "uncertain"]
+_STATES = frozenset(get_args(_State))
+_WAS_ACCEPTED = frozenset({"accepted", "filed"})
 _NOBODY = 0
 
 _SELECT = "SELECT state, doubtful, owner, at, reply FROM submission WHERE key = ?"
@@ -56,8 +61,8 @@ _STORE = """
         reply = excluded.reply
 """
 _DELETE = "DELETE FROM submission WHERE key = ?"
-# What lies in the future was written when the clock was wrong.
-_FORGET_OLD = "DELETE FROM submission WHERE at < ? OR at > ?"
+# What lies in the future stays: a machine whose clock is behind at its start must not forget all for that.
+_FORGET_OLD = "DELETE FROM submission WHERE at < ?"
 _FORGET_MANY = "DELETE FROM submission WHERE number <= (SELECT max(number) FROM submission) - ?"
 
 
@@ -68,10 +73,11 @@ def key_of(user: str, digest: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The same submission, accepted before: when, and the SMTP server's reply."""
+    """The same submission, accepted before: when, the SMTP server's reply, and whether there is a copy in Sent."""
 
     at: datetime
     reply: str
+    is_filed: bool
 
 
 class _Entry(NamedTuple):
@@ -86,14 +92,19 @@ class _Entry(NamedTuple):
     @property
     def earlier(self) -> Earlier:
         """What whoever repeats it is told, once it is accepted."""
-        return Earlier(datetime.fromtimestamp(self.at, UTC), self.reply)
+        return Earlier(datetime.fromtimestamp(self.at, UTC), self.reply, self.state == "filed")
 
 
 class _Owed(NamedTuple):
-    """What is still to be written down, and whose mark says until then that somebody is there."""
+    """What is still to be written down, and who is gone then: the owner of a claim that has ended meanwhile."""
 
-    owner: int
     entry: _Entry
+    leaves: int = _NOBODY
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is about it any more: its copy in Sent is filed, or will not be."""
+        return self.leaves != _NOBODY
 
 
 class Journal:
@@ -109,8 +120,8 @@ class Journal:
         self._presence = Presence(lock_file(path))
         self._database: sqlite3.Connection | None = None
         self._identity: os.stat_result | None = None
-        # Added to without the lock, for which somebody may wait in vain: each use of it is one step of the interpreter.
         self._owed: dict[bytes, _Owed] = {}
+        self._owed_lock = threading.Lock()  # of its own, since for the other one somebody may wait in vain
         self._is_closed = threading.Event()
 
     def claim(self, key: bytes) -> "Claim | Earlier | None":
@@ -119,7 +130,11 @@ class Journal:
         Raise SubmissionRefused where the journal cannot be used.
         """
         if owed := self._owed.get(key):
-            return owed.entry.earlier
+            return owed.entry.earlier if owed.has_ended else None
+        with self._reading() as database:  # it needs no room on the disk, and waits for no other who writes (WAL)
+            before = self._young_entry(database, key)
+            if before is not None and self._is_taken(before):
+                return self._told(before)
         with self._in_turn() as database, ExitStack() as stack:
             owner = self._presence.enter()
             stack.callback(self._presence.leave, owner)
@@ -130,12 +145,20 @@ class Journal:
                 stack.pop_all()
             return found
 
+    def settle(self) -> bool:
+        """Try to write down what is owed; tell whether nothing is any more."""
+        if self._owed:
+            self._pay()
+        return not self._owed
+
     def close(self) -> None:
-        """Close the file, and let others know that we are no longer there."""
+        """Write down what is owed, if that can be; close the file, and let others know that we are no longer there."""
         self._is_closed.set()
-        with self._lock:
+        self.settle()
+        if self._lock.acquire(timeout=TURN_PATIENCE):
             self._disconnect()
-            self._presence.close()
+            self._lock.release()
+        self._presence.close()
 
     def note(self, claim: "Claim", state: _State) -> None:
         """Write down how far a claim of ours has come; raise SubmissionRefused where that fails."""
@@ -144,14 +167,15 @@ class Journal:
             self._check_ours(database, claim)
             _store(database, claim.key, _Entry(state, claim.is_doubtful, owner, self._clock()))
 
-    def note_accepted(self, claim: "Claim", reply: str) -> None:
+    def note_accepted(self, claim: "Claim", reply: str) -> _Entry:
         """Write down that a claim was accepted, whosever it is by now; where that fails, as soon as it can be."""
-        entry = _Entry("accepted", claim.is_doubtful, _NOBODY, self._clock(), reply)
-        self._owed[claim.key] = _Owed(claim.owner, entry)
-        self._pay()
-        if claim.key in self._owed:
-            with suppress(RuntimeError):  # where no thread is to be had, the next submission pays
-                threading.Thread(target=self._pay_later, args=(claim.key,), daemon=True).start()
+        entry = _Entry("accepted", claim.is_doubtful, claim.owner, self._clock(), reply[:MAX_REPLY])
+        self._owe(claim.key, entry)
+        return entry
+
+    def note_filed(self, claim: "Claim", accepted: _Entry) -> None:
+        """Write down that there is a copy in Sent of what was accepted; where that fails, as soon as it can be."""
+        self._owe(claim.key, accepted._replace(state="filed", owner=_NOBODY))
 
     def strike(self, claim: "Claim") -> None:
         """Forget a claim of ours, which has reached nobody; raise SubmissionRefused where that fails."""
@@ -161,9 +185,20 @@ class Journal:
 
     def let_go(self, claim: "Claim") -> None:
         """Have a claim of ours no longer, whatever was written down."""
-        with self._lock, suppress(OSError):
-            if claim.key not in self._owed:
-                self._presence.leave(claim.owner)
+        with self._owed_lock:
+            if owed := self._owed.get(claim.key):
+                self._owed[claim.key] = owed._replace(leaves=claim.owner)
+                return
+        with suppress(OSError):
+            self._presence.leave(claim.owner)
+
+    def _owe(self, key: bytes, entry: _Entry) -> None:
+        with self._owed_lock:
+            self._owed[key] = _Owed(entry)
+        self._pay()
+        if key in self._owed:
+            with suppress(RuntimeError):  # where no thread is to be had, the next submission pays
+                threading.Thread(target=self._pay_later, args=(key,), daemon=True).start()
 
     def _pay(self) -> None:
         """Write down what is owed, as everything does that comes; that it fails is logged."""
@@ -176,15 +211,23 @@ class Journal:
             self._pay()
 
     def _write_owed(self, database: sqlite3.Connection) -> None:
-        owed = dict(self._owed)
+        with self._owed_lock:
+            owed = dict(self._owed)
         if not owed:
             return
         with transaction(database):
-            for key, (_, entry) in owed.items():
+            for key, (entry, _) in owed.items():
                 _store(database, key, entry)
-        for key, (owner, _) in owed.items():
+        for key, written in owed.items():
+            self._write_off(key, written)
+
+    def _write_off(self, key: bytes, written: _Owed) -> None:
+        with self._owed_lock:
+            if self._owed.get(key) is not written:  # there is more to be said of it by now
+                return
             del self._owed[key]
-            self._presence.leave(owner)
+        if written.has_ended:
+            self._presence.leave(written.leaves)
 
     def _check_ours(self, database: sqlite3.Connection, claim: "Claim") -> None:
         """Raise SubmissionRefused where another took us for dead: the clock jumped, or the locks were removed."""
@@ -193,29 +236,45 @@ class Journal:
             raise self._failure("another has taken the submission over")
 
     def _forget(self, database: sqlite3.Connection) -> None:
-        now = self._clock()
-        database.execute(_FORGET_OLD, (now - KEPT_FOR, now + KEPT_FOR))
+        database.execute(_FORGET_OLD, (self._clock() - KEPT_FOR,))
         database.execute(_FORGET_MANY, (MAX_ENTRIES,))
+
+    def _young_entry(self, database: sqlite3.Connection, key: bytes) -> _Entry | None:
+        entry = _entry_of(database, key)
+        return entry if entry and entry.at >= self._clock() - KEPT_FOR else None
+
+    def _is_taken(self, entry: _Entry) -> bool:
+        return entry.state in _WAS_ACCEPTED or self._is_under_way(entry)
+
+    def _is_under_way(self, entry: _Entry) -> bool:
+        return entry.owner != _NOBODY and self._presence.is_there(entry.owner)
+
+    def _told(self, entry: _Entry) -> Earlier | None:
+        """Return what whoever repeats what is taken hears, or None while its owner is about it."""
+        return None if self._is_under_way(entry) else entry.earlier
 
     def _found(self, database: sqlite3.Connection, key: bytes, owner: int) -> "Claim | Earlier | None":
         before = _entry_of(database, key)
-        if before and before.state == "accepted":
-            return before.earlier
-        if before and before.owner != _NOBODY and self._presence.is_there(before.owner):
-            return None
+        if before is not None and self._is_taken(before):
+            return self._told(before)
         is_doubtful = before is not None and (before.is_doubtful or before.state != "running")
         _store(database, key, _Entry("running", is_doubtful, owner, self._clock()))
         return Claim(self, key, is_doubtful, owner)
 
     @contextmanager
     def _in_turn(self) -> Iterator[sqlite3.Connection]:
+        """Have the database to write to it, and in it what is owed; SubmissionRefused is what its failures become."""
+        with self._reading() as database:
+            self._write_owed(database)
+            yield database
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         """Have the database; SubmissionRefused is what its failures become."""
         if not self._lock.acquire(timeout=TURN_PATIENCE):
             raise self._failure("it is too slow")
         try:
-            database = self._connection()
-            self._write_owed(database)
-            yield database
+            yield self._connection()
         except (sqlite3.Error, NotOurs, OSError) as failure:
             self._disconnect()
             raise self._failure(getattr(failure, "strerror", None) or str(failure)) from failure
@@ -244,11 +303,12 @@ class Journal:
 class Claim:
     """The right to send one submission, nobody else's for as long as the ``with`` lasts."""
 
-    __slots__ = ("_journal", "_state", "is_doubtful", "key", "owner")
+    __slots__ = ("_accepted", "_journal", "_state", "is_doubtful", "key", "owner")
 
     def __init__(self, journal: Journal, key: bytes, is_doubtful: bool, owner: int) -> None:
         self._journal = journal
         self._state: _State = "running"
+        self._accepted: _Entry | None = None
         self.key = key
         self.is_doubtful = is_doubtful
         self.owner = owner
@@ -261,7 +321,12 @@ class Claim:
     def accepted(self, reply: str) -> None:
         """Note that it was accepted, with the SMTP server's reply; whatever becomes of the note, it was."""
         self._state = "accepted"
-        self._journal.note_accepted(self, reply)
+        self._accepted = self._journal.note_accepted(self, reply)
+
+    def filed(self) -> None:
+        """Note that there is a copy in Sent of what was accepted."""
+        assert self._accepted is not None
+        self._journal.note_filed(self, self._accepted)
 
     def __enter__(self) -> "Claim":
         return self
@@ -291,6 +356,9 @@ class Unrecorded:
         """Note nothing."""
 
     def accepted(self, reply: str) -> None:
+        """Note nothing."""
+
+    def filed(self) -> None:
         """Note nothing."""
 
 

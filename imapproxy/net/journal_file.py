@@ -90,8 +90,13 @@ def make(path: str) -> None:
     """Make the journal, or see that the one that is there is whole; raise ConfigError where that cannot be."""
     try:
         os.close(_made(path))
-        with _alone(lock_file(path)), closing(_connected(path, "mode=rw")) as database:
-            _make_in(database)
+        os.close(_made(lock_file(path)))
+        with closing(_connected(path, "mode=rw")) as database:
+            if not _is_made(database):
+                with _alone(lock_file(path)):
+                    _make_in(database)
+            _check_format(database)
+            _check_whole(database)
     except OSError as failure:
         raise _unusable(path, failure.strerror or str(failure)) from failure
     except (sqlite3.Error, NotOurs) as failure:
@@ -109,12 +114,22 @@ def _alone(file: str) -> Iterator[None]:
 
     These locks (flock(2)) and those of ``presence`` do not see each other.
     """
-    descriptor = _made(file)
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_made(database: sqlite3.Connection) -> bool:
+    """Tell without writing, for which others who have it locked would have to be waited for."""
+    return bool(_number(database, "schema_version")) and _mode(database) == "wal"
+
+
+def _mode(database: sqlite3.Connection) -> str:
+    mode: str = database.execute("PRAGMA journal_mode").fetchone()[0]
+    return mode
 
 
 def _make_in(database: sqlite3.Connection) -> None:
@@ -127,6 +142,9 @@ def _make_in(database: sqlite3.Connection) -> None:
             database.execute(f"PRAGMA user_version = {_FORMAT}")
     _check_format(database)
     database.execute("PRAGMA journal_mode = WAL")
+
+
+def _check_whole(database: sqlite3.Connection) -> None:
     complaint = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if complaint != "ok":
         raise NotOurs(f"it is damaged: {complaint}")

@@ -4,10 +4,9 @@ What is in the journal already does not go out again.
 """
 
 import secrets
-import select
 from collections.abc import Callable
 from datetime import datetime
-from time import monotonic
+from time import monotonic, sleep
 
 from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
 from imapproxy.logs import LOGGER, record
@@ -80,26 +79,30 @@ class Outbox:
         with found as claim:
             if claim.is_doubtful:
                 _log_doubt(user, identity)
-            return self._send(content, user, claim)
+            submitted = self._send(content, user, claim)
+            if self._service.site.sent_mailbox and not submitted.sent_failure:
+                claim.filed()
+            return submitted
 
     def _claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
         """Return the right to send, or what came of the same earlier; wait while that is under way elsewhere."""
         found = journal.claim(key)
         if found is not None:
             return found
-        found = self._awaited_claim(journal, key)
+        try:
+            found = self._awaited_claim(journal, key)
+        except SubmissionRefused as failure:  # the one that we waited for may have been accepted
+            raise DeliveryUncertain(UNCERTAIN) from failure
         if isinstance(found, Claim) and found.is_doubtful:
             with found:  # as the one that we waited for was answered
                 raise DeliveryUncertain(UNCERTAIN)
         return found
 
     def _awaited_claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
-        stop = select.poll()
-        stop.register(self._service.stop_fd, select.POLLIN)
+        """Wait for as long as another's submission may take, be it that the program stops: so may ours, then."""
         due = monotonic() + WAITING_INTERVAL
         while (found := journal.claim(key)) is None:
-            if stop.poll(CLAIM_INTERVAL * 1000):
-                raise SubmissionRefused("4.3.2 the proxy is shutting down; try again later")
+            sleep(CLAIM_INTERVAL)
             if monotonic() >= due:
                 self._waiting()
                 due = monotonic() + WAITING_INTERVAL

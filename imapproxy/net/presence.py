@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 import struct
+import threading
 
 # struct flock { short l_type; short l_whence; off_t l_start; off_t l_len; pid_t l_pid; }, with padding behind it
 _LOCK = struct.Struct("hhqqi0q")
@@ -18,39 +19,45 @@ _OFFSETS = 1 << 62
 
 
 class Presence:
-    """Marks in a file that is there already. Not for several threads at once; each method may raise OSError."""
+    """Marks in a file that is there already; for several threads. Each method may raise OSError, and none waits."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = -1
         self._marks: set[int] = set()
+        self._lock = threading.RLock()
 
     def enter(self) -> int:
         """Return a new mark, which is there until ``leave`` or the end of this process."""
-        self._open()
-        mark = 1 + secrets.randbelow(_OFFSETS - 1)
-        self._ask(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, mark)
-        self._marks.add(mark)
-        return mark
+        with self._lock:
+            self._open()
+            mark = 1 + secrets.randbelow(_OFFSETS - 1)
+            self._ask(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, mark)
+            self._marks.add(mark)
+            return mark
 
     def leave(self, mark: int) -> None:
-        """Give up a mark of ours."""
-        self._marks.discard(mark)
-        self._ask(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, mark)
+        """Give up a mark of ours, if it is not given up yet."""
+        with self._lock:
+            if mark in self._marks:
+                self._marks.discard(mark)
+                self._ask(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, mark)
 
     def is_there(self, mark: int) -> bool:
         """Tell whether whoever has the mark, be it we, is there."""
-        if mark in self._marks:  # no lock is in its own owner's way
-            return True
-        self._open()
-        return self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, mark) != fcntl.F_UNLCK
+        with self._lock:
+            if mark in self._marks:  # no lock is in its own owner's way
+                return True
+            self._open()
+            return self._ask(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, mark) != fcntl.F_UNLCK
 
     def close(self) -> None:
         """Give up all marks."""
-        self._marks.clear()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            self._marks.clear()
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def _open(self) -> None:
         """Have the file that has the name now: marks in one that was removed tell nobody anything."""

@@ -268,8 +268,9 @@ class Session:
     def _answer_repetition(self, earlier: Earlier) -> list[Action]:
         self._service.registry.count("submissions_repeated")
         at = earlier.at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._log("submission-repeated", accepted=at, reply=earlier.reply)
-        return self._dialogue.submitted_earlier(earlier.at)
+        is_missed = bool(self._service.site.sent_mailbox) and not earlier.is_filed
+        self._log("submission-repeated", accepted=at, sent="unknown" if is_missed else None, reply=earlier.reply)
+        return self._dialogue.submitted_earlier(earlier.at, "perhaps no copy in Sent" if is_missed else "")
 
     def _log_submission(self, submitted: Submitted) -> None:
         filed = "failed" if submitted.sent_failure else "filed"

@@ -4,6 +4,8 @@ Sockets that are wanted before and after a reload are the same ones, so that nob
 """
 
 import os
+import select
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +20,9 @@ from imapproxy.net.privileges import Owner
 from imapproxy.net.server import bind
 from imapproxy.net.service import host_name
 from imapproxy.net.workers import Assignment, Door, Place
+
+# For the journal to be made or looked through, in seconds; meanwhile the parent answers nobody.
+JOURNAL_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +80,10 @@ def _make_journal(path: str, owner: Owner | None) -> None:
             raise ConfigError(f"journal: cannot start a process that makes it: {failure.strerror}") from failure
         finally:
             os.close(writer)
+        if not select.select([stream], [], [], JOURNAL_PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, os.WNOHANG)  # a disk that does not answer may hold it yet
+            raise ConfigError(f"journal: {path} could not be opened within {JOURNAL_PATIENCE:g} seconds; mend its disk")
         problem = stream.read()
     if os.waitpid(pid, 0)[1] and not problem:
         problem = f"journal: {path} could not be made; the log says why"

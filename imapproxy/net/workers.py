@@ -28,6 +28,7 @@ from imapproxy.logs import LOGGER, record
 from imapproxy.net import privileges
 from imapproxy.net.board import Seat
 from imapproxy.net.contexts import TlsContexts
+from imapproxy.net.journal import OWED_INTERVAL
 from imapproxy.net.ledger import Ledger, ledger_pair
 from imapproxy.net.privileges import Owner
 from imapproxy.net.registry import Registry
@@ -208,6 +209,7 @@ class _WorkPlace:
             self._registry,
             assignment.contexts,
         )
+        self._journal = service.journal
         self._listeners = [Listener(door.stream, door.is_tls, service, self._threads) for door in assignment.doors]
 
     def open(self) -> None:
@@ -237,7 +239,9 @@ class _WorkPlace:
                 self._obey(order)
 
     def leave(self) -> None:
-        """Leave behind what would be gone from the program's figures, else."""
+        """Leave behind what would be gone, else: of the journal, and from the program's figures."""
+        if self._journal:
+            self._journal.close()
         _say(self._orders, ended=self._registry.report()["totals"])
 
     def _obey(self, order: dict[str, Any]) -> None:
@@ -254,6 +258,9 @@ class _WorkPlace:
 
     def _await_end(self) -> None:
         self._threads.wait_until_idle(None)
+        # What was accepted and cannot be written down is known to this process alone, as long as it is there.
+        while self._journal and not self._journal.settle():
+            time.sleep(OWED_INTERVAL)
         os.write(self._ended_writer, b"\n")
 
     def _order_stop(self) -> None:

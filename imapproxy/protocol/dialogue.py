@@ -83,9 +83,9 @@ class Dialogue:
         self._intake.answer(response.submitted(self._submission_tag(), remark))
         return self._output.take()
 
-    def submitted_earlier(self, at: datetime) -> list[Action]:
-        """Answer the submission under way: all recipients have had it since ``at`` (UTC)."""
-        self._intake.answer(response.submitted_earlier(self._submission_tag(), at))
+    def submitted_earlier(self, at: datetime, remark: str = "") -> list[Action]:
+        """Answer the submission under way: all recipients have had it since ``at`` (UTC); ``remark`` as above."""
+        self._intake.answer(response.submitted_earlier(self._submission_tag(), at, remark))
         return self._output.take()
 
     def not_submitted(self, failure: SubmissionRefused | ClientError) -> list[Action]:

@@ -41,12 +41,17 @@ def no(tag: bytes, text: str) -> bytes:
 
 def submitted(tag: bytes, remark: str = "") -> bytes:
     """Return the answer to a SUBMIT that reached all its recipients; ``remark`` is what did not go well besides."""
-    return tag + b" OK SUBMIT completed" + (b"; " + printable(remark) if remark else b"") + b"\r\n"
+    return tag + b" OK SUBMIT completed" + _remark(remark) + b"\r\n"
 
 
-def submitted_earlier(tag: bytes, at: datetime) -> bytes:
-    """Return the answer to a SUBMIT that reached all its recipients before, at that time (UTC)."""
-    return tag + at.strftime(" OK SUBMIT completed (accepted earlier, at %Y-%m-%d %H:%M:%S UTC)\r\n").encode("ascii")
+def submitted_earlier(tag: bytes, at: datetime, remark: str = "") -> bytes:
+    """Return the answer to a SUBMIT that reached all its recipients before, at that time (UTC); ``remark`` as above."""
+    answer = tag + at.strftime(" OK SUBMIT completed (accepted earlier, at %Y-%m-%d %H:%M:%S UTC)").encode("ascii")
+    return answer + _remark(remark) + b"\r\n"
+
+
+def _remark(text: str) -> bytes:
+    return b"; " + printable(text) if text else b""
 
 
 def not_submitted(tag: bytes, failure: SubmissionRefused | ClientError) -> bytes:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -247,7 +248,7 @@ def test_killed_behind_it_nobody_knows_and_the_log_says_so(tmp_path: Path, imap:
 
 
 def lock(it: House) -> Callable[[], None]:
-    holder = sqlite3.connect(it.journal, isolation_level=None)
+    holder = sqlite3.connect(it.journal, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN EXCLUSIVE")
     return holder.close
 
@@ -308,6 +309,75 @@ def test_what_was_accepted_is_answered_so_whatever_becomes_of_the_journal(
         assert it.submit() == SENT
         assert it.running.count("journal-failed") == 1
         assert len(smtp.messages) == 1
+
+
+@contextmanager
+def owed(it: House) -> Iterator[None]:
+    """Have fred's submission accepted while another program has the journal locked; let go of it in the end."""
+    holders = []
+
+    def accepting() -> Iterator[Script]:
+        holders.append(lock(it))
+        yield ACCEPTS
+
+    usual = it.smtp.script["."]
+    it.smtp.script["."] = accepting()
+    assert it.submit() == SENT
+    it.smtp.script["."] = usual
+    yield
+    holders[0]()
+
+
+@pytest.mark.parametrize("end", [Program.reload, restart])
+def test_what_is_owed_is_written_down_before_the_worker_ends(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp, end: Callable[[Program], None]
+) -> None:
+    """As where the administrator makes room on the disk, and then has all begin anew."""
+    with house(tmp_path, imap, smtp) as it:
+        with owed(it):
+            assert it.running.count("journal-failed") == 1
+        end(it.running)
+        it.assert_sent_once()
+        assert it.running.count("double-possible") == 0
+
+
+def test_a_worker_that_owes_something_stays_until_it_is_written_down(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    with house(tmp_path, imap, smtp) as it:
+        (old,) = it.running.workers()
+        with owed(it):
+            it.running.reload()
+            assert old in it.running.workers()
+        assert eventually(lambda: old not in it.running.workers())
+        it.assert_sent_once()
+
+
+def test_what_is_written_down_is_answered_though_another_has_the_journal_locked(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    with house(tmp_path, imap, smtp) as it:
+        assert it.submit() == SENT
+        mend = lock(it)
+        it.assert_sent_once()
+        it.running.reload()  # nor does a start wait for it
+        it.assert_sent_once()
+        assert it.running.count("journal-failed") == 0
+        mend()
+
+
+def test_who_waits_when_the_program_stops_hears_what_became_of_the_first(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    with house(tmp_path, imap, smtp) as it, under_way(it, ".", ACCEPTS, seconds=2) as first, it.fred() as second:
+        second.client.send(SUBMIT)
+        time.sleep(0.2)  # until it waits
+        it.running.stop()
+        assert first.answer(b"S") == SENT
+        assert re.fullmatch(SENT_EARLIER, second.client.answer(b"S"))
+        for client in (first, second.client):
+            client.expect(b"* BYE The server is shutting down\r\n")
+    assert len(smtp.messages) == 1
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.net.peers import PATIENCE, Background, Log, nothing_left
 KEY = key_of("fred", bytes(32))
 TEN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 REPLY = "250 2.0.0 ok: queued as 1"
+EARLIER = Earlier(TEN, REPLY, is_filed=False)
 
 
 @pytest.fixture(autouse=True)
@@ -117,15 +118,30 @@ def test_another_user_or_another_octet_is_another_submission() -> None:
 def test_what_was_accepted_is_known_to_all_workers_from_then_on(journal: Journal, other: Journal, clock: Clock) -> None:
     accept(journal)
     clock.now += 60
-    assert journal.claim(KEY) == other.claim(KEY) == Earlier(TEN, REPLY)
+    assert journal.claim(KEY) == other.claim(KEY) == EARLIER
     assert isinstance(other.claim(key_of("ann", bytes(32))), Claim)
 
 
-def test_it_is_known_before_the_claim_has_ended(journal: Journal, other: Journal) -> None:
+def test_until_the_claim_has_ended_its_copy_may_yet_be_filed(journal: Journal, other: Journal) -> None:
     with claimed(journal) as claim:
         claim.sending()
         claim.accepted(REPLY)
-        assert other.claim(KEY) == Earlier(TEN, REPLY)
+        assert journal.claim(KEY) is None
+        assert other.claim(KEY) is None
+    assert other.claim(KEY) == EARLIER
+
+
+def test_that_there_is_a_copy_in_sent_is_known(journal: Journal, other: Journal) -> None:
+    with claimed(journal) as claim:
+        claim.sending()
+        claim.accepted(REPLY)
+        claim.filed()
+    assert journal.claim(KEY) == other.claim(KEY) == Earlier(TEN, REPLY, is_filed=True)
+
+
+def test_of_a_long_reply_the_beginning_is_kept(journal: Journal) -> None:
+    accept(journal, reply="250 " + "x" * 1000)
+    assert journal.claim(KEY) == Earlier(TEN, "250 " + "x" * 196, is_filed=False)
 
 
 def test_it_is_known_after_a_restart(path: str, clock: Clock) -> None:
@@ -137,7 +153,7 @@ def test_it_is_known_after_a_restart(path: str, clock: Clock) -> None:
                     claim.sending()
                     claim.accepted(REPLY)
         make(path)
-    assert found == Earlier(TEN, REPLY)
+    assert found == EARLIER
 
 
 @pytest.mark.parametrize("is_sending", [False, True])
@@ -175,7 +191,7 @@ def test_a_doubt_stays_until_it_is_accepted(journal: Journal, other: Journal) ->
         assert claim.is_doubtful
         claim.sending()
         claim.accepted(REPLY)
-    assert other.claim(KEY) == Earlier(TEN, REPLY)
+    assert other.claim(KEY) == EARLIER
 
 
 def test_one_of_many_who_try_at_once_sends_it(path: str) -> None:
@@ -230,12 +246,14 @@ def test_killed_behind_the_final_dot_it_is_in_doubt(path: str, journal: Journal)
     assert claimed(journal).is_doubtful
 
 
-def test_killed_once_it_is_accepted_it_is_known(path: str, journal: Journal) -> None:
+def test_killed_once_it_is_accepted_it_is_known_and_that_there_may_be_no_copy_in_sent(
+    path: str, journal: Journal
+) -> None:
     with killed_while(path, lambda claim: claim.accepted(REPLY)):
-        pass
+        assert journal.claim(KEY) is None
     found = journal.claim(KEY)
     assert isinstance(found, Earlier)
-    assert found.reply == REPLY
+    assert (found.reply, found.is_filed) == (REPLY, False)
 
 
 @pytest.mark.parametrize("is_sending", [False, True])
@@ -259,11 +277,21 @@ def test_who_was_taken_for_dead_sends_nothing_and_spoils_nothing(
 # It does not grow.
 
 
-@pytest.mark.parametrize(("passed", "is_known"), [(KEPT_FOR - 1, True), (KEPT_FOR + 1, False), (-KEPT_FOR - 1, False)])
+@pytest.mark.parametrize(("passed", "is_known"), [(KEPT_FOR - 1, True), (KEPT_FOR + 1, False)])
 def test_what_is_a_day_old_leaves(journal: Journal, clock: Clock, passed: float, is_known: bool) -> None:
     accept(journal)
     clock.now += passed
     assert isinstance(journal.claim(KEY), Earlier) == is_known
+
+
+def test_who_submits_while_the_clock_is_behind_makes_nothing_forgotten(journal: Journal, clock: Clock) -> None:
+    """As of a machine without a battery, until it has learnt the time."""
+    accept(journal)
+    clock.now = 0
+    assert journal.claim(KEY) == EARLIER
+    accept(journal, b"another")
+    clock.now = TEN.timestamp() + 60
+    assert journal.claim(KEY) == EARLIER
 
 
 def test_an_old_entry_leaves_whoever_submits_what(path: str, journal: Journal, clock: Clock) -> None:
@@ -282,7 +310,7 @@ def test_of_too_many_the_oldest_leave(path: str, journal: Journal, monkeypatch: 
 
 def test_old_entries_are_found_without_a_search_through_all(path: str) -> None:
     with closing(sqlite3.connect(path)) as database:
-        for statement, values in ((journal_module._FORGET_OLD, (0, 0)), (journal_module._FORGET_MANY, (9,))):
+        for statement, values in ((journal_module._FORGET_OLD, (0,)), (journal_module._FORGET_MANY, (9,))):
             plan = str(database.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall())
             assert "SEARCH" in plan
             assert "SCAN submission'" not in plan
@@ -390,7 +418,52 @@ def test_what_was_accepted_was_whatever_the_journal_says(
     accept_within(failing(path), claimed(journal))
     assert log.lines == [f'journal-failed journal={path} reason="{reason}"']
     with failing(path):
-        assert journal.claim(KEY) == Earlier(TEN, REPLY)
+        assert journal.claim(KEY) == EARLIER
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_copy_in_sent_that_cannot_be_written_down_is_so_later(path: str, journal: Journal, other: Journal) -> None:
+    with claimed(journal) as claim:
+        claim.sending()
+        with held(path):
+            claim.accepted(REPLY)
+            assert journal.claim(KEY) is None
+            claim.filed()
+    assert other.claim(KEY) is None
+    accept(journal, b"another")
+    assert other.claim(KEY) == Earlier(TEN, REPLY, is_filed=True)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("failing", [held, full])
+def test_what_is_written_down_can_be_read_though_nothing_can_be_written(
+    path: str, journal: Journal, other: Journal, log: Log, failing: Failing
+) -> None:
+    accept(journal)
+    with claimed(journal, b"another") as claim:
+        claim.sending()
+        with failing(path):
+            assert other.claim(KEY) == EARLIER
+            assert other.claim(b"another") is None
+            assert log.lines == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_known_whether_something_is_owed(path: str, journal: Journal) -> None:
+    with claimed(journal) as claim:
+        claim.sending()
+        with held(path):
+            claim.accepted(REPLY)
+            assert not journal.settle()
+        assert journal.settle()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_closes_writes_down_what_is_owed(path: str, other: Journal, clock: Clock) -> None:
+    ours = Journal(path, clock)
+    accept_within(held(path), claimed(ours))
+    ours.close()
+    assert other.claim(KEY) == EARLIER
 
 
 @pytest.mark.usefixtures("impatient")
@@ -402,7 +475,7 @@ def test_it_is_written_down_with_whatever_comes_next(
     # SQLite throws away what lies beside another file, as it is not of that file.
     assert failing is overwritten or other.claim(KEY) is None, reason
     accept(journal, b"another")
-    assert other.claim(KEY) == Earlier(TEN, REPLY)
+    assert other.claim(KEY) == EARLIER
 
 
 def test_if_nothing_comes_it_is_written_down_all_the_same(
@@ -414,7 +487,7 @@ def test_if_nothing_comes_it_is_written_down_all_the_same(
         with full(path):
             claim.accepted(REPLY)
             log.await_line("journal-failed", 3)
-    assert Background(partial(awaited, other)).result() == Earlier(TEN, REPLY)
+    assert Background(partial(awaited, other)).result() == EARLIER
 
 
 def awaited(journal: Journal) -> Claim | Earlier:
@@ -481,6 +554,21 @@ def test_who_has_waited_too_long_for_its_turn_is_refused(
         assert [late.thread.is_alive() for late in (first, second)].count(True) == 1
         assert log.await_line("journal-failed").endswith('reason="it is too slow"')
     assert {type(outcome_of(work)) for work in (first, second)} == {Claim, SubmissionRefused}
+
+
+def test_who_is_done_waits_for_nobody(journal: Journal, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client would not hear that its message was accepted while another's turn takes its time."""
+    monkeypatch.setattr(journal_module, "TURN_PATIENCE", 0.01)
+    claim = claimed(journal)
+    claim.sending()
+    with journal._lock:
+        Background(partial(accept_and_leave, claim)).result()
+    assert log.lines == [f'journal-failed journal={journal._path} reason="it is too slow"']
+
+
+def accept_and_leave(claim: Claim) -> None:
+    with claim:
+        claim.accepted(REPLY)
 
 
 def outcome_of(work: Background[Claim | Earlier | None]) -> object:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from imapproxy.errors import ConfigError
+from imapproxy.net import journal_file
 from imapproxy.net.journal_file import NotOurs, check, lock_file, make, opened, transaction
 from tests.net.peers import Background, nothing_left
 
@@ -79,6 +80,15 @@ def test_what_is_committed_by_one_connection_is_seen_by_another(path: str) -> No
         with transaction(one):
             one.execute("INSERT INTO submission VALUES (2, 'done', 'accepted', 0, 0, 0.0, '')")
         assert other.execute("SELECT key FROM submission").fetchall() == [("done",)]
+
+
+def test_one_that_is_there_is_not_waited_for_though_another_has_it_locked(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_file, "BUSY_PATIENCE", 0.0)
+    make(path)
+    with closing(opened(path)) as other, transaction(other):
+        make(path)
 
 
 def test_several_may_make_it_at_once(path: str) -> None:

@@ -1,5 +1,6 @@
 """A draft while it comes in, and what keeps it from going out before anybody is asked; the rest is a session's test."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -20,8 +21,9 @@ from imapproxy.net.spool import Spool
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
 from tests.functional.fake_smtp import CLOSE, FakeSmtp, Script, Turns
-from tests.net.peers import Log, Stop, nothing_left
-from tests.net.services import counting, service_for
+from tests.net.peers import SILENCE, Background, Log, Stop, nothing_left
+from tests.net.scripted_imap import ScriptedImap
+from tests.net.services import SITE, counting, service_for
 
 FRED = User(
     Credentials(user="fred", login="fred", secret="sesame", mechanism="LOGIN"),
@@ -150,11 +152,12 @@ def test_another_user_or_another_octet_is_another_message(stop: Stop, journal: J
     with FakeSmtp() as smtp:
         service = service_for(1, smtp.port, stop.fd, journal=journal)
         ann = replace(FRED, credentials=replace(FRED.credentials, user="ann"))
-        others = memoryview(bytes(IDENTIFIED).replace(b"fred@", b"ann@"))
+        anybodys = memoryview(re.sub(rb"From: .*\r\n", b"", IDENTIFIED))
         for draft in (IDENTIFIED, memoryview(bytes(IDENTIFIED) + b"\r\n"), memoryview(bytes(IDENTIFIED)[:-2])):
             assert isinstance(submitted(service, draft), Submitted)
-        assert isinstance(submitted(service, others, ann), Submitted)
-        assert len(smtp.messages) == 4
+        for user in (FRED, ann):
+            assert isinstance(submitted(service, anybodys, user), Submitted)
+        assert len(smtp.messages) == 5
 
 
 def test_what_has_neither_message_id_nor_date_goes_out_each_time(stop: Stop, journal: Journal) -> None:
@@ -252,14 +255,43 @@ def test_who_waited_in_vain_is_answered_as_the_first_and_sends_nothing(
         assert isinstance(submitted(service), Submitted)
 
 
-def test_who_waits_is_told_when_the_program_stops(stop: Stop, journal: Journal) -> None:
+def test_who_waits_goes_on_when_the_program_stops_as_the_first_does(stop: Stop, journal: Journal) -> None:
+    """A NO would say that nobody got it."""
     first = journal.claim(key())
     assert isinstance(first, Claim)
     with first:
         stop.give()
-        with pytest.raises(SubmissionRefused) as caught:
-            submitted(service_for(1, 25, stop.fd, journal=journal))
-        assert caught.value.text == "4.3.2 the proxy is shutting down; try again later"
+        second = Background(lambda: submitted(service_for(1, 25, stop.fd, journal=journal)))
+        second.thread.join(SILENCE)
+        assert second.thread.is_alive()
+        first.accepted("250 first")
+    assert isinstance(second.result(), Earlier)
+
+
+def test_who_waits_while_the_journal_goes_away_cannot_know(
+    stop: Stop, tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "CLAIM_INTERVAL", 0.005)
+    first = journal.claim(key())
+    assert isinstance(first, Claim)
+    with first:
+        second = Background(lambda: submitted(service_for(1, 25, stop.fd, journal=journal)))
+        second.thread.join(SILENCE)
+        (tmp_path / "journal").unlink()
+        with pytest.raises(DeliveryUncertain) as caught:
+            second.result()
+        assert caught.value.text == UNCERTAIN
+
+
+@pytest.mark.parametrize("mailbox", ["Sent", ""])
+def test_it_is_noted_that_the_copy_in_sent_was_filed(stop: Stop, journal: Journal, mailbox: str) -> None:
+    with FakeSmtp() as smtp, ScriptedImap() as imap:
+        site = replace(SITE, sent_mailbox=mailbox)
+        service = service_for(imap.port, smtp.port, stop.fd, journal=journal, site=site)
+        assert isinstance(submitted(service), Submitted)
+        again = submitted(service)
+        assert isinstance(again, Earlier)
+        assert again.is_filed == bool(mailbox)
 
 
 def test_without_its_journal_nothing_is_sent_that_could_be_sent_twice(

@@ -527,6 +527,22 @@ def test_a_sent_copy_that_is_refused_does_not_change_the_ok(log: Log, stop: Stop
     }
 
 
+def test_who_repeats_it_hears_that_there_may_be_no_copy(
+    log: Log, stop: Stop, tmp_path: Path, mailboxes: Mailboxes
+) -> None:
+    """Who was told so the first time may not have heard it."""
+    path = str(tmp_path / "journal")
+    make(path)
+    mailboxes.failure = "4.2.2 over quota"
+    site = replace(SITE, sent_mailbox="Sent")
+    with closing(Journal(path)) as journal, session(log, stop, journal=journal, site=site) as scene:
+        scene.log_in()
+        draft = b"Message-ID: <1@example.com>\r\n" + DRAFT
+        assert scene.submit(draft) == b"s OK SUBMIT completed; no copy in Sent (4.2.2 over quota)\r\n"
+        assert scene.submit(draft).endswith(b" UTC); perhaps no copy in Sent\r\n")
+    assert fields(log.of("submission-repeated")[0])["sent"] == "unknown"
+
+
 def test_what_the_service_announces_is_announced(log: Log, stop: Stop) -> None:
     with session(log, stop) as scene:
         scene.server.say(b"* OK [CAPABILITY IMAP4rev1] ready\r\n")

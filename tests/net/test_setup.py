@@ -3,6 +3,7 @@
 import os
 import pwd
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from imapproxy.config import Config, parse_command_line
 from imapproxy.errors import ConfigError
-from imapproxy.net import journal_file, privileges, workers
+from imapproxy.net import journal_file, privileges, setup, workers
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.loop import Loop
 from imapproxy.net.privileges import ROOT, Owner
@@ -127,6 +128,16 @@ def test_a_journal_is_made_by_whom_the_workers_become(ports: list[str]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != ROOT, reason="only root can become another user")
+def test_a_disk_that_does_not_answer_is_not_waited_for(
+    ports: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "JOURNAL_PATIENCE", 0.1)
+    monkeypatch.setattr(journal_file, "make", lambda path: time.sleep(60))
+    with pytest.raises(ConfigError) as caught:
+        prepared(f"--listen={ports[0]}", f"--journal={tmp_path / 'journal'}")
+    assert str(caught.value) == f"journal: {tmp_path / 'journal'} could not be opened within 0.1 seconds; mend its disk"
+
+
 def test_a_directory_that_only_the_parent_can_write_to_is_no_place_for_a_journal(ports: list[str]) -> None:
     with public_directory("imapproxy-journal-") as directory:
         with pytest.raises(ConfigError) as caught:
