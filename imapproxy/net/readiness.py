@@ -13,15 +13,14 @@ class ProgramStops(Exception):
     """The program's end has come first."""
 
 
-def await_event(stream: socket.socket, event: int, deadline: float, stop_fd: int | None) -> None:
+def await_event(stream: socket.socket, event: int, deadline: float, stop_fd: int) -> None:
     """Wait until poll() shows ``event`` on ``stream``; ``deadline`` is one of ``time.monotonic``.
 
     ``stop_fd`` is a descriptor that becomes readable when the program stops.
     """
     poll = select.poll()
     poll.register(stream, event)
-    if stop_fd is not None:
-        poll.register(stop_fd, select.POLLIN)
+    poll.register(stop_fd, select.POLLIN)
     ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
     if not ready or time.monotonic() >= deadline:  # the second: a peer that drips octets is as slow as a silent one
         raise TookTooLong

@@ -29,8 +29,7 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self.received = 0  # octets as they came, before their line ends were touched
-        self._digest = hashlib.sha256()  # of the same
+        self._digest = hashlib.sha256()  # of what came, before its line ends were touched
         self._line_ends = LineEnds()
         self._store = _Store()
 
@@ -44,7 +43,6 @@ class Spool:
 
     def write(self, octets: bytes | bytearray | memoryview) -> None:
         """Take the next octets of the draft."""
-        self.received += len(octets)
         self._digest.update(octets)
         self._store.write(self._line_ends.feed(octets))
 

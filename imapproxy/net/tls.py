@@ -1,6 +1,7 @@
-"""TLS on both hops (RFC 8314, RFC 9325): contexts from files, and handshakes that end by a deadline, in one thread.
+"""TLS on both hops (RFC 8314, RFC 9325): contexts from files, and handshakes with clients, which end by a deadline.
 
-A handshake takes the stream over: the socket given is detached, and closed where the handshake fails.
+A handshake takes the stream over: the socket given is detached, and closed where the handshake fails. Those with
+servers are ``patient``'s.
 """
 
 import errno
@@ -109,23 +110,12 @@ def _key_trouble(error: ssl.SSLError, certificate: str) -> str:
 def accept_tls(stream: socket.socket, context: ssl.SSLContext, deadline: float, stop_fd: int) -> ssl.SSLSocket:
     """Do the server's part of a handshake until ``deadline`` (of ``time.monotonic``); raise HandshakeFailed.
 
-    ``stop_fd`` is a descriptor that becomes readable when the program stops, and the handshake with it.
+    The stream that is returned is non-blocking. ``stop_fd`` is a descriptor that becomes readable when the program
+    stops, and the handshake with it.
     """
-    return _handshake(stream, context, None, deadline, stop_fd)
-
-
-def connect_tls(stream: socket.socket, context: ssl.SSLContext, server_name: str, deadline: float) -> ssl.SSLSocket:
-    """Do the client's part with the server of that name or address; raise HandshakeFailed, also if it is another's."""
-    return _handshake(stream, context, server_name.removesuffix("."), deadline, None)
-
-
-def _handshake(
-    stream: socket.socket, context: ssl.SSLContext, server_name: str | None, deadline: float, stop_fd: int | None
-) -> ssl.SSLSocket:
-    """Return the stream in TLS, non-blocking; ``server_name`` is None on the server's side."""
     try:
         with ExitStack() as failing:
-            secured = wrapped(stream, context, server_name)
+            secured = wrapped(stream, context, None)
             failing.callback(secured.close)
             _shake_hands(secured, deadline, stop_fd)
             failing.pop_all()
@@ -133,7 +123,7 @@ def _handshake(
         raise HandshakeFailed("it took too long") from failure
     except ProgramStops as failure:
         raise HandshakeFailed("the program stops") from failure
-    except (OSError, ValueError) as failure:  # ValueError: a server's name that no certificate could have
+    except OSError as failure:
         raise HandshakeFailed(phrase(failure)) from failure
     finally:
         stream.close()  # of no effect on one that has been detached
@@ -157,7 +147,7 @@ def wrapped(stream: socket.socket, context: ssl.SSLContext, server_name: str | N
     )
 
 
-def _shake_hands(secured: ssl.SSLSocket, deadline: float, stop_fd: int | None) -> None:
+def _shake_hands(secured: ssl.SSLSocket, deadline: float, stop_fd: int) -> None:
     while True:
         try:
             return secured.do_handshake()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from imapproxy.net.connection import Connection
 from imapproxy.net.deflate import DeflatedConnection
-from imapproxy.net.tls import accept_tls, client_context, connect_tls, server_context
+from imapproxy.net.tls import accept_tls, client_context, server_context, wrapped
 from tests.functional.certificates import make_certificates
 from tests.net.peers import PATIENCE, Background, Peer, stop_descriptor, tcp_pair
 
@@ -146,7 +146,9 @@ def secured(peer: Peer, connection: Connection, is_server: bool) -> tuple[TlsPee
     shaking = Background(tls_peer.shake_hands)
     deadline = time.monotonic() + PATIENCE
     if is_server:
-        stream = connect_tls(connection.socket, contexts().client, "localhost", deadline)
+        stream = wrapped(connection.socket, contexts().client, "localhost")
+        stream.settimeout(PATIENCE)
+        stream.do_handshake()
     else:
         with stop_descriptor() as stop:
             stream = accept_tls(connection.socket, contexts().server, deadline, stop.fd)
