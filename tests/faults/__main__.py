@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
+        for kind in (kind for kind, breaks in chosen.items() if not breaks):
+            print(f"not broken, for want of what that needs: {kind}")
         print(*table(results, list(chosen)), sep="\n")
         print(f"\n{len(results)} breaks in {monotonic() - began:.0f} s")
     return 0 if {result.verdict for result in results} <= GOOD else 1

@@ -26,8 +26,9 @@ class Break:
     """One fault, which ``play`` brings about. What it changes at the servers is the runner's to undo.
 
     ``style``: the house it wants. ``is_taken``: whether the SMTP server keeps what comes whole meanwhile.
-    ``is_window``: what it says of that may be lost. ``is_sent``: whether the first try alone must have sent the
-    message; None where that depends.
+    ``is_window``: what it says of that may be lost; ``is_behind_354``: it may not get the message whole. ``is_sent``:
+    whether the first try alone must have sent the message, None where that depends; ``may_lack_copy``: that try may not
+    have filed it.
     """
 
     name: str
@@ -35,7 +36,9 @@ class Break:
     play: Play
     is_taken: bool = True
     is_window: bool = False
+    is_behind_354: bool = False
     is_sent: bool | None = None
+    may_lack_copy: bool = False
 
 
 def break_of(submission: Submission, name: str, attempt: Try) -> Break:
@@ -45,7 +48,15 @@ def break_of(submission: Submission, name: str, attempt: Try) -> Break:
         draft = house.new_draft(submission)
         return [Attempt(draft, attempt(house, draft))]
 
-    return Break(f"{submission.name}: {name}", Style(submission.is_filed), play)
+    return Break(f"{submission.name}: {name}", _style_of(submission), play)
+
+
+def _style_of(submission: Submission) -> Style:
+    return Style(
+        is_filed=submission.is_filed,
+        is_catenating=submission.is_catenated,
+        is_authenticating=submission.is_authenticated,
+    )
 
 
 def prepared(prepare: Callable[[House], object]) -> Try:

@@ -7,7 +7,7 @@ from threading import Event
 from tests.faults.breaks import Break, Try, break_of
 from tests.faults.house import House
 from tests.faults.steps import Moment, imap_moments, smtp_moments
-from tests.faults.submissions import PLAIN, USUAL, Draft
+from tests.faults.submissions import ALL, PLAIN, USUAL, Draft
 from tests.functional.fake_imap import Peer
 from tests.functional.process import PATIENCE
 
@@ -72,7 +72,7 @@ def _send_and_leave(house: House, octets: bytes, leave: Leave) -> None:
 
 def vanishing_meanwhile(way: str) -> Iterator[Break]:
     """The client goes while one of the servers has the proxy wait."""
-    for submission in USUAL:
+    for submission in ALL:
         for moment in (*smtp_moments(submission), *imap_moments(submission)):
             yield replace(break_of(submission, f"at {moment.name}", _vanish_at(moment, LEAVES[way])), is_sent=True)
 

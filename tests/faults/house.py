@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from tests.faults.small_disk import SmallDisk, mounted
-from tests.faults.submissions import LARGE, MAILBOXES, PLAIN, REFERRING, STORED, Draft, Submission
+from tests.faults.submissions import BCC, LARGE, MAILBOXES, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
 from tests.functional.delivered import BOUNDARY, without_trace
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import Deviation, FakeMailboxes
@@ -25,14 +25,22 @@ from tests.functional.scripted import eventually
 SMTP_TIMEOUT = 2  # seconds; the proxy waits twice as long for the reply to the final dot
 IDLE_PATIENCE = 300.0  # seconds that the IMAP server bears a proxy that waits for somebody else
 
+TO_ALL = tuple(f"RCPT TO:<{recipient}>" for recipient in RECIPIENTS)
+
 
 @dataclass(frozen=True)
 class Style:
-    """How the program is run: whether it makes the copy in Sent, by how many workers, and with what room for files."""
+    """How the program is run: whether it makes the copy in Sent, by how many workers, and with what room for files.
+
+    ``is_catenating``: the IMAP server puts together what it has itself. ``is_authenticating``: the SMTP server takes
+    mail from who has logged in.
+    """
 
     is_filed: bool = False
     workers: int = 1
     is_on_small_disk: bool = False
+    is_catenating: bool = False
+    is_authenticating: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,13 +78,14 @@ class House:
         self.met = Event()
 
     @contextmanager
-    def open(self) -> Iterator["House"]:
+    def open(self) -> Iterator[None]:
         """Run all of it; at the end everything must end in order, and nothing have surprised the program."""
+        self._directory.mkdir()
         with ExitStack() as stack:
             if self._style.is_on_small_disk:
                 self.disk = stack.enter_context(mounted(self._directory))
-            self.imap = FakeMailboxes(MAILBOXES, patience=IDLE_PATIENCE)
-            self.smtp = FakeSmtp()
+            self.imap = self._new_imap()
+            self.smtp = self._new_smtp()
             self._script = dict(self.smtp.script)
             for server in (self.imap, self.smtp):
                 server.__enter__()
@@ -86,14 +95,25 @@ class House:
             stack.callback(self._close)
             self._port = self.program.ports()[-1]
             self._learn_what_is_usual()
-            yield self
+            yield
+
+    def _new_imap(self, port: int = 0) -> FakeMailboxes:
+        imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE)
+        if self._style.is_catenating:
+            imap.capabilities += b" CATENATE"
+        return imap
+
+    def _new_smtp(self, port: int = 0) -> FakeSmtp:
+        login = ("AUTH PLAIN",) if self._style.is_authenticating else ()
+        return FakeSmtp(extensions=("8BITMIME", "SMTPUTF8", *login), port=port)
 
     def _options(self) -> dict[str, dict[str, str]]:
         sent = {"sent-mailbox": "Sent"} if self._style.is_filed else {}
+        login = {"smtp-auth": "user"} if self._style.is_authenticating else {}
         journal = {"journal": str(self._directory / "journal")}
         return {
             "listen": {"listen": "127.0.0.1:0", "workers": str(self._style.workers)},
-            "smtp": {"smtp-timeout": str(SMTP_TIMEOUT)},
+            "smtp": {"smtp-timeout": str(SMTP_TIMEOUT), **login},
             "submit": {"mail-domain": "example.com", "max-submissions-per-hour": "0", **journal, **sent},
         }
 
@@ -152,7 +172,7 @@ class House:
         before, port = self.imap, self.imap.port
         before.__exit__(None, None, None)
         yield
-        self.imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE)
+        self.imap = self._new_imap(port)
         self.imap.appended = before.appended
         self.imap.__enter__()
 
@@ -162,9 +182,13 @@ class House:
         before, port = self.smtp, self.smtp.port
         before.__exit__(None, None, None)
         yield
-        self.smtp = FakeSmtp(port=port)
+        self.smtp = self._new_smtp(port)
         self.smtp.messages = before.messages
         self.smtp.__enter__()
+
+    def take_back(self) -> None:
+        """Have the IMAP server not file what it was last given."""
+        self.imap.appended.pop()
 
     def restart_imap(self) -> None:
         """Have the IMAP server begin anew."""
@@ -223,17 +247,25 @@ class House:
         self._port = self.program.ports()[-1]
 
     def copies(self, draft: Draft) -> int:
-        """Return how often it has come, as it is when nothing is broken."""
-        usual = self._usual[draft.submission.text]
-        return sum(draft.message_id in octets and fingerprint(octets) == usual for octets in self._arrived())
+        """Return how often it has come for all of its recipients, as it is when nothing is broken."""
+        return len(self._arrived(draft))
+
+    def commands(self) -> int:
+        """Return how many the servers have been given since they began, by clients and program."""
+        return len(self.imap.commands) + len(self.smtp.commands)
 
     def arrived(self) -> int:
         """Return how many messages have come."""
         return len(self.smtp.messages)
 
     def filed(self, draft: Draft) -> int:
-        """Return how many copies of it are in Sent."""
-        return sum(draft.message_id in copy.octets for copy in self.imap.appended)
+        """Return how many copies of it are in Sent: of what came, octet for octet, but with its Bcc."""
+        sent = {BCC + octets for octets in self._arrived(draft)}
+        return sum(copy.octets in sent for copy in self.imap.appended)
+
+    def appended(self) -> int:
+        """Return how many messages have been filed."""
+        return len(self.imap.appended)
 
     def log_size(self) -> int:
         return self.program.log_file.stat().st_size
@@ -244,16 +276,28 @@ class House:
             stream.seek(size)
             return stream.read().decode("utf-8")
 
-    def _arrived(self) -> Sequence[bytes]:
-        return [message.content for message in self.smtp.messages]
+    def _arrived(self, draft: Draft) -> Sequence[bytes]:
+        usual = self._usual[draft.submission.text]
+        whole = [message.content for message in self.smtp.messages if message.recipients == TO_ALL]
+        return [octets for octets in whole if draft.message_id in octets and fingerprint(octets) == usual]
 
     def _learn_what_is_usual(self) -> None:
         for submission in (PLAIN, REFERRING, LARGE):
             self.begin()
-            assert self.submit(self.new_draft(submission)) == "OK SUBMIT completed"
-            (octets,) = self._arrived()
+            draft = self.new_draft(submission)
+            answer = self.submit(draft)
+            assert answer == "OK SUBMIT completed", f"told {answer!r}, though nothing is broken"
+            (octets,) = [message.content for message in self.smtp.messages]
             assert submission is not REFERRING or STORED.octets in octets
             self._usual[submission.text] = fingerprint(octets)
+            self._check_unbroken(draft)
+        assert self._style.is_catenating == any(b"CATENATE" in command for command in self.imap.commands)
+        assert self._style.is_authenticating == ("AUTH" in self.smtp.verbs())
+
+    def _check_unbroken(self, draft: Draft) -> None:
+        assert self.copies(draft) == 1, "it does not come for all, or more than once, though nothing is broken"
+        copies = self._style.is_filed
+        assert (self.filed(draft), self.appended()) == (copies, copies), "in Sent is not one copy of just what was sent"
 
 
 def told(client: Peer, draft: Draft) -> str | None:

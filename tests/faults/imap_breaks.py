@@ -1,11 +1,12 @@
 """The IMAP server does not do its part: each answer that is none, at each step of the side connections."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from tests.faults.breaks import Break, break_of, prepared
-from tests.faults.house import IDLE_PATIENCE, House
+from tests.faults.house import IDLE_PATIENCE, House, nothing
 from tests.faults.steps import ImapStep, imap_steps
-from tests.faults.submissions import USUAL, Submission
+from tests.faults.submissions import ALL, Submission
 from tests.functional.fake_imap import Peer
 from tests.functional.fake_mailboxes import Deviation, closes, halves, instead, resets
 
@@ -25,11 +26,12 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "RST": resets,
     "FIN": closes,
 }
+REFUSALS = frozenset({"NO", "BAD"})
 
 
 def imap_failures() -> Iterator[Break]:
     """Yield each step's."""
-    for submission in USUAL:
+    for submission in ALL:
         for step in imap_steps(submission):
             for name, deviation in DEVIATIONS.items():
                 yield _imap_break(submission, step, name, deviation)
@@ -37,13 +39,15 @@ def imap_failures() -> Iterator[Break]:
 
 def imap_silence() -> Iterator[Break]:
     """Yield each step's; the proxy bears it for two minutes."""
-    for submission in USUAL:
+    for submission in ALL:
         for step in imap_steps(submission):
             yield _imap_break(submission, step, "silence", _stays_silent)
 
 
 def _imap_break(submission: Submission, step: ImapStep, name: str, deviation: Deviation) -> Break:
     def prepare(house: House) -> None:
-        step.arm(house, lambda: house.at_imap(step.name, deviation))
+        act = house.take_back if (name in REFUSALS and step.name == "APPENDED") else nothing
+        step.arm(house, lambda: house.at_imap(step.name, deviation, act))
 
-    return break_of(submission, f"{name} at {step}", prepared(prepare))
+    broken = break_of(submission, f"{name} at {step}", prepared(prepare))
+    return replace(broken, may_lack_copy=step.is_filing)

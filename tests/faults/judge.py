@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SENT = re.compile(r"OK SUBMIT completed(?P<remark>; no copy in Sent \([ -~]+\))?")
-SENT_EARLIER = re.compile(r"OK SUBMIT completed \(accepted earlier, at [-0-9]{10} [:0-9]{8} UTC\)")
+SENT_EARLIER = re.compile(
+    r"OK SUBMIT completed \(accepted earlier, at [-0-9]{10} [:0-9]{8} UTC\)(?P<remark>; perhaps no copy in Sent)?"
+)
 UNCERTAIN = "NO 4.4.2 delivery uncertain; no reply from the mail server,"
 
 
@@ -39,8 +41,9 @@ class Story:
     ``told`` and ``told_again`` are the answers to the first try and to the one after the fault; None where the
     connection broke before. ``copies_when_told`` and ``copies`` are how many the SMTP server had taken by then.
     ``is_window``: what the SMTP server said of a message may have been lost. ``is_doubt_logged``: so the log says.
-    ``is_sent``: whether the first try alone must have sent it, None where that depends. ``filed`` copies are in Sent,
-    where there must be one if ``is_filed``, or an answer that tells of its lack.
+    ``is_behind_354``: whether it got the message whole may be unknown. ``is_sent``: whether the first try alone must
+    have sent it, None where that depends. ``filed`` copies are in Sent, where there must be one if ``is_filed``; or,
+    where it ``may_lack_copy`` by what was broken, an answer that tells of its lack.
     """
 
     told: str | None
@@ -49,9 +52,11 @@ class Story:
     copies: int
     is_window: bool = False
     is_doubt_logged: bool = False
+    is_behind_354: bool = False
     is_sent: bool | None = None
     is_filed: bool = False
     filed: int = 0
+    may_lack_copy: bool = False
 
     @property
     def heard(self) -> Told:
@@ -80,20 +85,36 @@ class Story:
         """Yield what else is not as it must be."""
         if self.heard is Told.REFUSED and self.copies_when_told:
             yield f"told {self.told!r}, and it was sent"
-        if self.told_again is None or not (SENT.fullmatch(self.told_again) or SENT_EARLIER.fullmatch(self.told_again)):
+        if self.heard is Told.UNCERTAIN and not (self.is_window or self.is_behind_354):
+            yield f"told {self.told!r}, and it is certain that it was not sent"
+        if _ok(self.told_again) is None:
             yield f"told {self.told_again!r} when it was tried again"
         if self.is_sent not in {None, self._was_sent_before()}:
             yield f"told {self.told_again!r} when it was tried again: the first try {_did(not self.is_sent)} it"
-        if self.is_filed and self._is_filed_by_its_answers() and self.filed == 0:
+        yield from self._complaints_about_sent()
+
+    def _complaints_about_sent(self) -> Iterator[str]:
+        """Yield what is wrong with the copy in Sent, or with what was said of it."""
+        most = self.copies if self.is_filed else 0
+        remarks = [match["remark"] for match in map(_ok, (self.told, self.told_again)) if match]
+        if self.is_filed and None in remarks and self.filed == 0:
             yield "no copy in Sent, and nothing said of that"
+        if self.filed > most:
+            yield f"copies in Sent: {self.filed} instead of at most {most}"
+        if any(remarks) and not self.is_filed:
+            yield f"told {self.told!r}, then {self.told_again!r}: nobody wants a copy in Sent"
+        elif any(remarks) and not self.may_lack_copy:
+            yield f"told {self.told!r}, then {self.told_again!r}: nothing kept the proxy from filing the copy"
+        elif len(remarks) == 2 and remarks[0] is None and remarks[1]:
+            yield f"told {self.told_again!r}, after it was said that there is a copy"
 
     def _was_sent_before(self) -> bool:
         return SENT_EARLIER.fullmatch(self.told_again or "") is not None
 
-    def _is_filed_by_its_answers(self) -> bool:
-        """Whether one of the answers says that a copy is in Sent."""
-        matches = (SENT.fullmatch(answer or "") for answer in (self.told, self.told_again))
-        return any(match is not None and match["remark"] is None for match in matches)
+
+def _ok(answer: str | None) -> re.Match[str] | None:
+    """Return what an answer that tells of success says; its ``remark`` is None where it claims a copy in Sent."""
+    return SENT.fullmatch(answer or "") or SENT_EARLIER.fullmatch(answer or "")
 
 
 def _did(is_sent: bool) -> str:

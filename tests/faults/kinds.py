@@ -41,7 +41,7 @@ KINDS: Mapping[str, Callable[[], Iterable[Break]]] = {
 
 
 def sample(kind: str, most: int) -> list[Break]:
-    """Return a few of a kind's breaks, from all over."""
+    """Return a few of a kind's breaks: the first, the last, and others evenly between them."""
     breaks = list(KINDS[kind]())
     count = min(most, len(breaks))
-    return [breaks[(2 * index + 1) * len(breaks) // (2 * count)] for index in range(count)]
+    return [breaks[index * (len(breaks) - 1) // max(count - 1, 1)] for index in range(count)]

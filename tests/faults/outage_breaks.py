@@ -1,20 +1,21 @@
 """A server is not there: for a moment, at each step of the dialogue with the other one, or when the client comes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from tests.faults.breaks import Break, break_of, prepared
 from tests.faults.house import House
 from tests.faults.steps import Moment, imap_moments, smtp_moments
-from tests.faults.submissions import USUAL, Draft
+from tests.faults.submissions import ALL, USUAL, Draft
 
 
 def restarts() -> Iterator[Break]:
     """A server begins anew: the IMAP server at each step of SMTP, the SMTP server at each step of IMAP."""
-    for submission in USUAL:
+    for submission in ALL:
         for moment in smtp_moments(submission):
-            yield _restart(moment, "IMAP server", House.restart_imap)
+            yield replace(_restart(moment, "IMAP server", House.restart_imap), may_lack_copy=True)
         for moment in imap_moments(submission):
-            yield _restart(moment, "SMTP server", House.restart_smtp)
+            yield replace(_restart(moment, "SMTP server", House.restart_smtp), is_behind_354=moment.is_behind_354)
 
 
 def _restart(moment: Moment, server: str, restart: Callable[[House], None]) -> Break:

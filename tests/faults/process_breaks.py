@@ -3,8 +3,8 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from time import sleep
@@ -12,12 +12,13 @@ from time import sleep
 from tests.faults.breaks import Attempt, Break, Play, break_of, prepared
 from tests.faults.house import House, Style, await_end
 from tests.faults.steps import Moment, imap_moments, smtp_moments
-from tests.faults.submissions import FILED, REFERRING_AND_FILED, USUAL, Draft
+from tests.faults.submissions import ALL, FILED, REFERRING_AND_FILED, Draft
 
 WORKERS_UNDER_LOAD = 2
 LOAD = (FILED, REFERRING_AND_FILED) * 4  # submissions at the same time
-LOAD_TIME = 0.4  # seconds: about as long as these take
+COMMANDS_OF_LOAD = 100  # to both servers: with a few more, all is done
 BLOWS_UNDER_LOAD = 16  # of each sort
+LOOK_INTERVAL = 0.001  # seconds
 
 Blow = Callable[[House], None]
 
@@ -57,7 +58,7 @@ _BLOWS_TO_ALL = frozenset({_kill_parent, _stop_parent})
 
 def blows(name: str) -> Iterator[Break]:
     """The blow comes at each step; but for the worker that is killed, the submission comes to its end."""
-    for submission in USUAL:
+    for submission in ALL:
         for moment in (*smtp_moments(submission), *imap_moments(submission)):
             if name == KILL:
                 yield from _killings(moment)
@@ -85,7 +86,7 @@ def _blow(
             return submit(house, draft)
 
     broken = break_of(moment.submission, f"at {moment.name}{'' if is_taken else ', not taken'}", attempt)
-    return replace(broken, is_taken=is_taken, is_window=is_window, is_sent=is_sent)
+    return replace(broken, is_taken=is_taken, is_window=is_window, is_sent=is_sent, may_lack_copy=name == KILL)
 
 
 @contextmanager
@@ -101,25 +102,32 @@ def _ended_by(blow: Blow, house: House) -> Iterator[None]:
 
 
 def blows_under_load(name: str) -> Iterator[Break]:
-    """The blow comes at a random moment while many clients submit; the same moments each time."""
-    for seed in range(BLOWS_UNDER_LOAD):
-        seconds = random.Random(seed).uniform(0, LOAD_TIME)
+    """The blow comes at a random moment while many clients submit; the same number of commands each time."""
+    for commands in sorted(random.Random(0).sample(range(COMMANDS_OF_LOAD), BLOWS_UNDER_LOAD)):
         yield Break(
-            f"{seconds * 1000:.0f} ms after {len(LOAD)} clients came",
+            f"after {commands} commands for {len(LOAD)} clients",
             Style(is_filed=True, workers=WORKERS_UNDER_LOAD),
-            _loaded(BLOWS[name], seconds),
+            _loaded(BLOWS[name], commands),
             is_window=name == KILL,
+            may_lack_copy=name == KILL,
         )
 
 
-def _loaded(blow: Blow, seconds: float) -> Play:
+def _loaded(blow: Blow, commands: int) -> Play:
     def play(house: House) -> Sequence[Attempt]:
         drafts = [house.new_draft(submission) for submission in LOAD]
         with _ended_by(blow, house), ThreadPoolExecutor(len(drafts)) as pool:
+            due = house.commands() + commands
             answers = [pool.submit(house.submit, draft) for draft in drafts]
-            sleep(seconds)
+            while house.commands() < due and not _are_done(answers):
+                sleep(LOOK_INTERVAL)
+            if not _are_done(answers):
+                house.met.set()
             blow(house)
-            house.met.set()
         return [Attempt(draft, answer.result()) for draft, answer in zip(drafts, answers, strict=True)]
 
     return play
+
+
+def _are_done(answers: Iterable[Future[str | None]]) -> bool:
+    return all(answer.done() for answer in answers)

@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 
@@ -26,14 +27,15 @@ def without_descriptors() -> Iterator[Break]:
     """So many descriptors are left to the worker when a client that has logged in submits."""
     for submission in USUAL:
         for left in range(DESCRIPTORS):
-            yield _limited(submission, f"{left} left", resource.RLIMIT_NOFILE, partial(_descriptors, left))
+            broken = _limited(submission, f"{left} left", resource.RLIMIT_NOFILE, partial(_descriptors, left))
+            yield replace(broken, may_lack_copy=True)
 
 
 def without_descriptors_for_a_moment() -> Iterator[Break]:
     """So many are left when a client comes; after a moment, there are more."""
     for submission in USUAL:
         for left in range(DESCRIPTORS):
-            yield break_of(submission, f"{left} left", _come(left))
+            yield replace(break_of(submission, f"{left} left", _come(left)), may_lack_copy=True)
 
 
 def _come(left: int) -> Try:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from tests.faults.breaks import Break, break_of, prepared
 from tests.faults.house import House
-from tests.faults.steps import SMTP_STEPS
-from tests.faults.submissions import RECIPIENTS, USUAL, Submission
+from tests.faults.steps import smtp_steps
+from tests.faults.submissions import ALL, RECIPIENTS, USUAL, Submission
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE, Script
 
 REFUSALS: Mapping[str, Script] = {
@@ -22,6 +22,8 @@ FAILURES: Mapping[str, Script] = {
     "RST": RESET,
     "FIN": CLOSE,
 }
+# Whether the message is sent whatever comes there; elsewhere it is not. Who knows no EHLO is told HELO.
+IS_SENT: Mapping[str, bool | None] = {"EHLO": None, ".": None, "QUIT": True}
 # What comes when the proxy has been told to go ahead.
 BREAKS_OFF: Mapping[str, Script] = {
     f"354 and {name}": ("354 go ahead", end) for name, end in (("silence", SILENCE), ("RST", RESET), ("FIN", CLOSE))
@@ -30,26 +32,29 @@ BREAKS_OFF: Mapping[str, Script] = {
 
 def smtp_refusals() -> Iterator[Break]:
     """Yield each step's refusals."""
-    for submission in USUAL:
-        for step in SMTP_STEPS:
+    for submission in ALL:
+        for step in smtp_steps(submission):
             for name, script in REFUSALS.items():
                 yield _smtp_break(submission, step, name, script, is_taken=step != ".")
+    for submission in USUAL:
+        yield from _undoing(submission, REFUSALS)
 
 
 def smtp_failures() -> Iterator[Break]:
     """Yield each step's failures, but for those that leave open what became of the message."""
-    for submission in USUAL:
-        for step in SMTP_STEPS:
+    for submission in ALL:
+        for step in smtp_steps(submission):
             for name, script in FAILURES.items() if step != "." else ():
                 yield _smtp_break(submission, step, name, script)
+    for submission in USUAL:
         for name, script in BREAKS_OFF.items():
-            yield _smtp_break(submission, "DATA", name, script)
-        yield from _undoing(submission)
+            yield replace(_smtp_break(submission, "DATA", name, script), is_behind_354=True)
+        yield from _undoing(submission, FAILURES)
 
 
-def _undoing(submission: Submission) -> Iterator[Break]:
-    """Yield failures at the RSET that follows on a refused recipient."""
-    for name, script in FAILURES.items():
+def _undoing(submission: Submission, scripts: Mapping[str, Script]) -> Iterator[Break]:
+    """Yield what can come in place of the reply to the RSET that follows on a refused recipient."""
+    for name, script in scripts.items():
         refusal = {f"RCPT {RECIPIENTS[1]}": "550 5.1.1 no such user"}
         yield _smtp_break(submission, "RSET", name, script, also=refusal)
 
@@ -76,4 +81,4 @@ def _smtp_break(
         house.at_smtp(step, script)
 
     broken = break_of(submission, f"{name} at {step}", prepared(prepare))
-    return replace(broken, is_taken=is_taken, is_window=is_window)
+    return replace(broken, is_taken=is_taken, is_window=is_window, is_sent=IS_SENT.get(step, False))

@@ -4,14 +4,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.faults.house import House
-from tests.faults.submissions import FILED, PLAIN, RECIPIENTS, REFERRING, REFERRING_AND_FILED, Submission
+from tests.faults.submissions import (
+    AUTHENTICATED,
+    CATENATED,
+    FILED,
+    RECIPIENTS,
+    REFERRING,
+    REFERRING_AND_FILED,
+    USUAL,
+    Submission,
+)
 
-SMTP_STEPS = ("GREETING", "EHLO", "MAIL", *(f"RCPT {recipient}" for recipient in RECIPIENTS), "DATA", ".", "QUIT")
+_SENDING = ("GREETING", "EHLO", "MAIL", *(f"RCPT {recipient}" for recipient in RECIPIENTS), "DATA", ".", "QUIT")
+_LOGGING_IN = ("EHLO", "AUTH", "MAIL")
 
 _READING = ("GREETING", "LOGIN", "EXAMINE", "FETCH 1", "FETCH 2", "FETCH 3", "LOGOUT")
 _FILING = ("GREETING", "LOGIN", "APPEND", "APPENDED", "LOGOUT")
 # By the connection that was read by: what goes into the copy is read once more.
 _READING_AGAIN = ("FETCH 4", "FETCH 5")
+# By that connection too: a text, what the server has, a text.
+_CATENATING = ("CAPABILITY", "APPEND 1", "APPEND 2", "APPENDED", "LOGOUT")
+# These are read while the message is on its way to the SMTP server.
+_BEHIND_354 = ("FETCH 2", "FETCH 3")
 
 
 @dataclass(frozen=True)
@@ -32,10 +46,19 @@ class ImapStep:
             prepare()
 
 
+_SMTP_STEPS = {**dict.fromkeys(USUAL, _SENDING), CATENATED: (".", "QUIT"), AUTHENTICATED: _LOGGING_IN}
+_READING_STEPS = {REFERRING: _READING, REFERRING_AND_FILED: _READING}
+_FILING_STEPS = {FILED: _FILING, REFERRING_AND_FILED: (*_READING_AGAIN, *_FILING), CATENATED: _CATENATING}
+
+
+def smtp_steps(submission: Submission) -> tuple[str, ...]:
+    """Return the steps of the SMTP dialogue, but for those that are as in the usual submissions."""
+    return _SMTP_STEPS[submission]
+
+
 def imap_steps(submission: Submission) -> tuple[ImapStep, ...]:
-    """Return the steps of a submission's side connections."""
-    reading = {PLAIN: (), REFERRING: _READING, FILED: (), REFERRING_AND_FILED: _READING}[submission]
-    filing = {PLAIN: (), REFERRING: (), FILED: _FILING, REFERRING_AND_FILED: (*_READING_AGAIN, *_FILING)}[submission]
+    """Return the steps of a submission's side connections, but for those that are as in the usual submissions."""
+    reading, filing = (steps.get(submission, ()) for steps in (_READING_STEPS, _FILING_STEPS))
     return (*(ImapStep(name, False) for name in reading), *(ImapStep(name, True) for name in filing))
 
 
@@ -47,27 +70,34 @@ Arm = Callable[[House, Callable[[], object]], None]
 class Moment:
     """When somebody may act while a submission is under way, and the server then goes on as usual.
 
-    ``is_in_doubt``: the message has come whole, and it is not yet on the disk that it was accepted. ``is_settled``: it
-    is.
+    ``is_behind_354``: the message is on its way. ``is_in_doubt``: it has come whole, and it is not yet on the disk that
+    it was accepted. ``is_settled``: it is.
     """
 
     name: str
     submission: Submission
     arm: Arm
+    is_behind_354: bool = False
     is_in_doubt: bool = False
     is_settled: bool = False
 
 
 def smtp_moments(submission: Submission) -> Iterator[Moment]:
     """Yield each step of the SMTP dialogue."""
-    for step in SMTP_STEPS:
+    for step in smtp_steps(submission):
         yield Moment(f"SMTP {step}", submission, _at_smtp(step), is_in_doubt=step == ".", is_settled=step == "QUIT")
 
 
 def imap_moments(submission: Submission) -> Iterator[Moment]:
     """Yield each step of the side connections."""
     for step in imap_steps(submission):
-        yield Moment(f"IMAP {step}", submission, _at_imap(step), is_settled=step.is_filing or step.name == "LOGOUT")
+        yield Moment(
+            f"IMAP {step}",
+            submission,
+            _at_imap(step),
+            is_behind_354=step.name in _BEHIND_354,
+            is_settled=step.is_filing or step.name == "LOGOUT",
+        )
 
 
 def _at_smtp(step: str) -> Arm:

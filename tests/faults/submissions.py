@@ -6,7 +6,8 @@ from tests.functional.drafts import BEFORE, draft, forward
 from tests.functional.mail_tree import leaf
 
 RECIPIENTS = ("joe@example.com", "ann@example.com")
-FIELDS = b"From: fred@example.com\r\nBcc: ann@example.com\r\n"
+BCC = b"Bcc: ann@example.com\r\n"
+FIELDS = b"From: fred@example.com\r\n" + BCC
 
 # Read in two windows (``imapproxy.net.reading``): the second is read while the first is on its way.
 STORED = leaf("text/plain", b"".join(b"%062d\r\n" % number for number in range(600 * 1024 // 64))).headed(b"X: y\r\n")
@@ -22,11 +23,16 @@ _MESSAGE_ID = b"<1@example.com>"
 
 @dataclass(frozen=True)
 class Submission:
-    """One way to use SUBMIT. ``is_filed``: the proxy is one that makes the copy in Sent."""
+    """One way to use SUBMIT. ``is_filed``: the proxy is one that makes the copy in Sent.
+
+    ``is_catenated``: of what the IMAP server has (RFC 4469). ``is_authenticated``: the SMTP server has the user log in.
+    """
 
     name: str
     text: bytes
     is_filed: bool = False
+    is_catenated: bool = False
+    is_authenticated: bool = False
 
     def draft(self, number: int) -> "Draft":
         """Return a draft that no other number's is."""
@@ -70,5 +76,9 @@ FILED = Submission("filed", _PLAIN, is_filed=True)
 REFERRING_AND_FILED = Submission("referring and filed", _FORWARD, is_filed=True)
 # Over what the proxy holds in memory, so that it lies in a file meanwhile.
 LARGE = Submission("large", _LARGE)
+CATENATED = Submission("referring and catenated", _FORWARD, is_filed=True, is_catenated=True)
+AUTHENTICATED = Submission("authenticated", _PLAIN, is_authenticated=True)
 
 USUAL = (PLAIN, REFERRING, FILED, REFERRING_AND_FILED)
+# With those that differ from the usual ones at a few steps only.
+ALL = (*USUAL, CATENATED, AUTHENTICATED)

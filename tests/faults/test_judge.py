@@ -9,6 +9,7 @@ from tests.faults.judge import GOOD, Story, Told, Verdict
 SENT = "OK SUBMIT completed"
 EARLIER = "OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:00 UTC)"
 UNFILED = "OK SUBMIT completed; no copy in Sent (4.4.2 the IMAP server does not answer)"
+EARLIER_UNFILED = f"{EARLIER}; perhaps no copy in Sent"
 REFUSED = "NO 451 4.3.0 not now,"
 UNCERTAIN = "NO 4.4.2 delivery uncertain; no reply from the mail server,"
 
@@ -18,6 +19,9 @@ SMOOTH = Story(told=SENT, copies_when_told=1, told_again=EARLIER, copies=1)
 REPEATED = Story(told=None, copies_when_told=0, told_again=SENT, copies=1)
 # Taken by the SMTP server, whose word of it was lost.
 IN_DOUBT = Story(told=UNCERTAIN, copies_when_told=1, told_again=SENT, copies=2, is_window=True, is_doubt_logged=True)
+# Sent by a proxy that makes the copy in Sent, and nothing was in its way; and where something was.
+FILED = replace(SMOOTH, is_filed=True, filed=1)
+HINDERED = replace(FILED, told=UNFILED, told_again=EARLIER_UNFILED, filed=0, may_lack_copy=True)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,7 @@ def test_what_an_answer_means(told: str | None, heard: Told) -> None:
         REPEATED,
         replace(REPEATED, told=REFUSED),
         replace(REPEATED, told=UNCERTAIN, is_window=True, is_doubt_logged=True),
+        replace(REPEATED, told=UNCERTAIN, is_behind_354=True),
         replace(SMOOTH, told=None),
     ],
 )
@@ -90,7 +95,7 @@ def test_else_they_are_a_double(story: Story) -> None:
         (replace(SMOOTH, told=REFUSED), f"told {REFUSED!r}, and it was sent"),
         (replace(REPEATED, told_again=REFUSED), f"told {REFUSED!r} when it was tried again"),
         (replace(REPEATED, told_again=None), "told None when it was tried again"),
-        (replace(SMOOTH, is_filed=True), "no copy in Sent, and nothing said of that"),
+        (replace(REPEATED, told=UNCERTAIN), f"told {UNCERTAIN!r}, and it is certain that it was not sent"),
         (
             replace(SMOOTH, is_sent=False),
             f"told {EARLIER!r} when it was tried again: the first try sent it",
@@ -107,14 +112,50 @@ def test_what_is_wrong_without_a_loss_or_a_double_is_said(story: Story, complain
 @pytest.mark.parametrize(
     "story",
     [
-        replace(SMOOTH, is_filed=True, filed=1),
-        replace(SMOOTH, is_filed=True, told=UNFILED),
-        # Nobody is told that there is a copy: the one who was to file it has been killed.
-        replace(SMOOTH, is_filed=True, told=None),
+        FILED,
+        HINDERED,
+        # The one who was to file it has been killed; or only who was to say that it is there.
+        replace(HINDERED, told=None),
+        replace(HINDERED, told=None, filed=1),
+        # The IMAP server has filed it, and its word of that was lost.
+        replace(HINDERED, filed=1),
+        # Each copy sent is another message.
+        replace(IN_DOUBT, is_filed=True, filed=1),
+        replace(IN_DOUBT, is_filed=True, filed=2),
     ],
 )
 def test_a_copy_in_sent_is_there_or_is_not_claimed(story: Story) -> None:
-    assert story.verdict() is Verdict.ONCE
+    assert story.verdict() in GOOD
+
+
+@pytest.mark.parametrize(
+    ("story", "complaint"),
+    [
+        (replace(FILED, filed=0), "no copy in Sent, and nothing said of that"),
+        (replace(FILED, filed=0, may_lack_copy=True), "no copy in Sent, and nothing said of that"),
+        (replace(HINDERED, told=SENT), "no copy in Sent, and nothing said of that"),
+        (replace(HINDERED, told=None, told_again=EARLIER), "no copy in Sent, and nothing said of that"),
+        # Whoever repeats it after the first was told that there is none.
+        (replace(HINDERED, told_again=EARLIER), "no copy in Sent, and nothing said of that"),
+        (replace(FILED, filed=2), "copies in Sent: 2 instead of at most 1"),
+        (replace(SMOOTH, filed=1), "copies in Sent: 1 instead of at most 0"),
+        (
+            replace(HINDERED, told=SENT, filed=1),
+            f"told {EARLIER_UNFILED!r}, after it was said that there is a copy",
+        ),
+        (
+            replace(FILED, told=None, told_again=EARLIER_UNFILED),
+            f"told None, then {EARLIER_UNFILED!r}: nothing kept the proxy from filing the copy",
+        ),
+        (
+            replace(SMOOTH, told_again=EARLIER_UNFILED),
+            f"told {SENT!r}, then {EARLIER_UNFILED!r}: nobody wants a copy in Sent",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_copy_in_sent_is_said(story: Story, complaint: str) -> None:
+    assert story.verdict() is Verdict.WRONG
+    assert complaint in list(story.complaints())
 
 
 @pytest.mark.parametrize("story", [replace(SMOOTH, is_sent=True), replace(REPEATED, is_sent=False)])

@@ -13,7 +13,7 @@ command by the grammar of RFC 9051, or one that the proxy has no business to giv
 A step of the dialogue is named ``GREETING``, ``LOGIN`` (whatever the mechanism), by the command's name, by its name
 and how often it came (``FETCH 2``, ``EXAMINE 1``; looked up first), or is what comes after APPEND's literal:
 ``APPENDED``. What the server then does in place of, or with, its usual answer is a ``Deviation``; ``cues`` are what is
-done before, whatever the answer.
+done before, whatever the answer. Where ``capabilities`` say CATENATE, each text of such an APPEND is an ``APPEND``.
 """
 
 import base64
@@ -122,10 +122,14 @@ GRAMMAR = {
         b"LIST": rb'(?:\(SPECIAL-USE\) )?"" (?:\*|"\*")(?: RETURN \(SPECIAL-USE\))?',
         b"UID FETCH": rb"(?P<uid>[1-9]\d*) \(?(?P<items>[ -~]+?)\)?",
         b"APPEND": ASTRING
-        + rb"(?: \((?P<flags>[ -~]*)\))?(?: \"[ -~]{26}\")? \{(?P<size>\d+)(?P<unsynchronized>\+?)\}",
+        + rb"(?: \((?P<flags>[ -~]*)\))?(?: \"[ -~]{26}\")? "
+        + rb"(?:CATENATE \((?P<catenation>[ -~]+)|\{(?P<size>\d+)(?P<unsynchronized>\+?)\})",
     }.items()
 }
 ITEM = re.compile(rb"UID|FLAGS|RFC822\.SIZE|BODYSTRUCTURE|BODY\.PEEK\[([0-9A-Z.]*)\](?:<(\d+)\.(\d+)>)?")
+# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5).
+CATENATION = re.compile(rb' ?(?P<urls>(?:URL "[^"]+" ?)*)(?:TEXT \{(?P<size>\d+)\}|\))')
+URL = re.compile(rb'URL "/([^;]+);UIDVALIDITY=(\d+)/;UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
 
 
 class FakeMailboxes(FakeImap):
@@ -299,14 +303,41 @@ class _SideConnection:
         return b"%b {%d}\r\n%b" % (name, len(octets), octets)
 
     def on_append(self, tag: bytes, arguments: re.Match[bytes]) -> None:
+        octets = self.catenated(tag, arguments) if arguments["catenation"] else self.whole(tag, arguments)
+        if octets is not None:
+            self.server.appended.append(Appended(unquoted(arguments["mailbox"]), arguments["flags"] or b"", octets))
+            self.perform("APPENDED", tag, b"%b OK [APPENDUID 7 1] done\r\n" % tag)
+
+    # What is appended, or None where that has been answered already
+
+    def whole(self, tag: bytes, arguments: re.Match[bytes]) -> bytes | None:
         size = int(arguments["size"])
         assert size < MAX_LITERAL
         if self.perform("APPEND", tag, b"" if arguments["unsynchronized"] else b"+ go on\r\n"):
-            return
+            return None
         octets = self.peer.read(size)
         assert self.peer.line() == b"\r\n", "an APPEND with more than one message"
-        self.server.appended.append(Appended(unquoted(arguments["mailbox"]), arguments["flags"] or b"", octets))
-        self.perform("APPENDED", tag, b"%b OK [APPENDUID 7 1] done\r\n" % tag)
+        return octets
+
+    def catenated(self, tag: bytes, arguments: re.Match[bytes]) -> bytes | None:
+        assert b"CATENATE" in self.server.capabilities.split(), "CATENATE is not offered"
+        octets, said = b"", arguments["catenation"]
+        while True:
+            parts = CATENATION.fullmatch(said)
+            assert parts, f"no parts to put together: {said[:500]!r}"
+            octets += b"".join(map(self.found_by, URL.findall(parts["urls"])))
+            if parts["size"] is None:
+                return octets
+            assert int(parts["size"]) < MAX_LITERAL
+            if self.perform("APPEND", tag, b"+ go on\r\n"):
+                return None
+            octets += self.peer.read(int(parts["size"]))
+            said = self.peer.line().removesuffix(b"\r\n")
+
+    def found_by(self, url: tuple[bytes, ...]) -> bytes:
+        mailbox, uidvalidity, uid, section = url
+        assert int(uidvalidity) == self.server.uidvalidity
+        return sections(self.server.mailboxes[mailbox][int(uid)])[section.decode()]
 
 
 def unquoted(astring: bytes) -> bytes:

@@ -78,7 +78,10 @@ Script: TypeAlias = "str | bytes | float | Act | Turns | Iterable[Script]"
 
 @dataclass(frozen=True)
 class Received:
-    """A message that came whole: its MAIL and RCPT commands, and its octets, dot-stuffing undone."""
+    """A message that came whole: its MAIL and RCPT commands, and its octets, dot-stuffing undone.
+
+    ``recipients`` are those that were taken: who is answered with something else than 250 or 251 gets nothing.
+    """
 
     mail: str
     recipients: tuple[str, ...]
@@ -200,6 +203,8 @@ class _Connection(socketserver.StreamRequestHandler):
         self.note_transaction(verb, line)
         step = self.step(verb, line)
         said = self.perform(step) if step else self.say("500 5.5.2 unknown command")
+        if verb == "RCPT" and said.startswith(("250", "251")):
+            self.transaction.recipients.append(line)
         while said.startswith("334"):
             self.server.fake.commands.append(self.read_line().removesuffix(b"\r\n").decode())
             said = self.perform("AUTH")
@@ -210,8 +215,6 @@ class _Connection(socketserver.StreamRequestHandler):
         match verb:
             case "MAIL":
                 self.transaction = _Transaction(line)
-            case "RCPT":
-                self.transaction.recipients.append(line)
             case "RSET":
                 self.transaction = _Transaction()
 

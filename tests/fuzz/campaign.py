@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _FAILURE = re.compile(
     r"=== Uncaught Python exception.*?(?===\d+==)|^==\d+== ERROR: libFuzzer: (?:timeout|out).*",
     re.DOTALL | re.MULTILINE,
 )
+# Where the input is that failed.
+_INPUT = re.compile(r"; Test unit written to (.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,21 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Outcome:
             timeout=seconds + STARTUP_SECONDS,
             check=False,
         )
-    return _outcome(log.read_text(encoding="utf-8", errors="replace"), ended.returncode)
+    return outcome_of(log.read_text(encoding="utf-8", errors="replace"), ended.returncode)
 
 
-def _outcome(log: str, status: int) -> Outcome:
+def outcome_of(log: str, status: int) -> Outcome:
+    """Return what came of it by libFuzzer's log and its exit status; with a failure comes the input that led to it."""
     executions, edges = _EXECUTIONS.search(log), _EDGES.findall(log)
     failure = _FAILURE.search(log)
     reason = failure[0] if failure else log[-2000:] if status else ""
-    return Outcome(int(executions[1]) if executions else 0, int(edges[-1]) if edges else 0, reason)
+    found = "\n".join([reason, *map(_written_input, _INPUT.findall(log))]) if reason else ""
+    return Outcome(int(executions[1]) if executions else 0, int(edges[-1]) if edges else 0, found)
+
+
+def _written_input(path: str) -> str:
+    """Return it in a way that a log can hold, where the file is gone afterwards; libFuzzer does so with short ones."""
+    return f"Base64 of the input: {b64encode(Path(path).read_bytes()).decode()}"
 
 
 def coverage(target: Target, folder: Path) -> str:

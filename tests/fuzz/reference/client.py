@@ -1,15 +1,19 @@
 """What a client may be told of what a server says: all of it, in order, but for capabilities that are not for it.
 
-Between two responses, and nowhere else, lines of the proxy's may stand.
+Between two responses, and nowhere else, lines of the proxy's may stand. No command is answered twice.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from tests.fuzz.reference.stream import is_read
 
 # A line of ours: printable, bounded, tagged or not.
 _OURS = re.compile(rb"(?:\+ |[^ \r\n+]+ (?:OK|NO|BAD|BYE) )[ -~]{0,600}\r\n")
+# What is answered; and what a client's line begins with.
+_TAGGED = re.compile(rb"^([^ \r\n*+][^ \r\n]*) (?:OK|NO|BAD)\b", re.MULTILINE | re.IGNORECASE)
+_TAG = re.compile(rb"^[^ \r\n]+", re.MULTILINE)
 _ADDED = {b"CAN-SUBMIT", b"STARTTLS", b"LOGINDISABLED", b"COMPRESS=DEFLATE"}
 
 
@@ -29,6 +33,15 @@ def check_told(told: bytes, said: Sequence[bytes], rest: bytes) -> bytes:
     while not rest.startswith(told[position:]):
         position += len(_line_of_ours(told, position))
     return rest[len(told) - position :]
+
+
+def check_answers(told: bytes, said: bytes) -> None:
+    """Fail where a tag was answered more often than the client began a line with it: a command begins a line.
+
+    That holds where the server answers what it is asked, without literals, and nothing is dropped at a STARTTLS.
+    """
+    excess = Counter(_TAGGED.findall(told)) - Counter(_TAG.findall(said))
+    assert not excess, (excess, told)
 
 
 def _line_of_ours(told: bytes, position: int) -> bytes:

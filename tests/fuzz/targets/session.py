@@ -1,7 +1,8 @@
 """A client that says anything to a server that keeps the rules: answers every command, and asks for what it wants.
 
 The input's first octet chooses the terms, as for ``dialogue``, its second how the server answers; the rest is what the
-client says. Whatever it says, and however it is cut, it ends in the same once the client is logged in.
+client says. Whatever it says, and however it is cut, it ends in the same once the client is logged in, and no command
+of it is answered twice.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from imapproxy.errors import SubmissionRefused
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.conversation import Conversation
+from tests.fuzz.reference.client import check_answers
 from tests.fuzz.reference.upstream import Command
 from tests.fuzz.targets.dialogue import REFUSAL, terms_of
 
@@ -24,15 +26,26 @@ def check(octets: bytes) -> None:
     for chunks in chunkings(said):
         _played(choice, server, chunks)
     if choice not in {b"r", b"s"} and b"UNAUTH" not in said.upper():
-        outcomes = [_played(choice, server, [b"0 LOGIN fred secret\r\n", *chunks]) for chunks in chunkings(said)]
+        outcomes = [_outcome_once_logged_in(choice, server, chunks) for chunks in chunkings(said)]
         assert outcomes[0] == outcomes[1] == outcomes[2], outcomes
 
 
-def _played(choice: bytes, server: bytes, chunks: Sequence[bytes]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def _outcome_once_logged_in(
+    choice: bytes, server: bytes, chunks: Sequence[bytes]
+) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Return what reached the server, what was submitted, and which lines the client was told, in no order.
 
     What a session was told that ended early depends on how far its server was, so nothing of that is returned.
     """
+    chunks = [b"0 LOGIN fred secret\r\n", *chunks]
+    conversation = _played(choice, server, chunks)
+    check_answers(bytes(conversation.told), b"".join(chunks))
+    told = [] if conversation.is_over else bytes(conversation.told).splitlines(keepends=True)
+    return [bytes(piece) for piece in conversation.upstream.pieces], conversation.drafts, sorted(told)
+
+
+def _played(choice: bytes, server: bytes, chunks: Sequence[bytes]) -> Conversation:
+    """Have all of it said and answered."""
     conversation = Conversation(terms_of(choice), is_secure=choice == b"s")
     listed = _LISTS.get(server[0] if server else 0, b"IMAP4rev1")
     conversation.server(b"* OK [CAPABILITY %b] ready\r\n" % listed)
@@ -40,8 +53,7 @@ def _played(choice: bytes, server: bytes, chunks: Sequence[bytes]) -> tuple[list
         conversation.client(chunk)
         _answer_all(conversation)
     conversation.check()
-    told = [] if conversation.is_over else bytes(conversation.told).splitlines(keepends=True)
-    return [bytes(piece) for piece in conversation.upstream.pieces], conversation.drafts, sorted(told)
+    return conversation
 
 
 def _answer_all(conversation: Conversation) -> None:
