@@ -66,7 +66,7 @@ bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic
 	@tests/setup/install-packages $(BENCH_PACKAGES) || true
 	@$(BIN)/python -m bench $(ARGS)
 
-soak: .venv/test.stamp ## hundreds of clients come and go for SECONDS=600; every octet and every leak counts
+soak: .venv/test.stamp packages ## hundreds of clients come and go for SECONDS=600; every octet and every leak counts
 	@$(BIN)/python -m bench.soak $(or $(SECONDS),600)
 
 faults: .venv/test.stamp ## break a submission at every step, and count what arrived: nothing lost, nothing doubled

@@ -5,6 +5,7 @@ Nothing started here survives: `Process` is a context manager, and ends what it 
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -83,7 +84,8 @@ def stop(popen: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
         popen.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         for pid in pids:
-            os.kill(pid, 9)
+            with suppress(ProcessLookupError):  # it has heeded it, and its parent has not
+                os.kill(pid, signal.SIGKILL)
         popen.wait()
 
 

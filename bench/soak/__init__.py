@@ -11,5 +11,6 @@ its time. What Postfix delivers goes to a sink that looks at it and keeps nothin
     link        its connection: TLS, compression, commands and answers
     texts       what is stored and sent: made from numbers, so that anybody can tell what it should be        (pure)
     book        what was told, what arrived, what was found: what is wrong with that                          (pure)
+    verdict     what is wrong besides: clients that died or did nothing, leaks, lines in the log                 (pure)
     watch       processes: memory, threads, descriptors
 """

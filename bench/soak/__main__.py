@@ -17,8 +17,7 @@ from typing import IO
 from bench.processes import Process, helper, raise_descriptor_limit
 from bench.proxies import ROOT, await_greeting, free_port
 from bench.soak.book import Book
-from bench.soak.texts import Arrival
-from bench.soak.verdict import deaths, leaks, surprises
+from bench.soak.verdict import Limits, deaths, idleness, leaks, surprises
 from bench.soak.watch import Holdings, holdings, watched
 
 CLIENTS = 300
@@ -29,11 +28,16 @@ RELOAD_INTERVAL = 10.0  # seconds
 # Until all that was accepted is delivered, and until spare threads (30 s) and the last sessions have gone, in seconds.
 DELIVERY_TIME = 120.0
 REST_TIME = 60.0
-# A run that is shorter does not wait for spare threads to go, of which a worker may keep 64.
+# Between two looks that tell whether the proxy has come to rest, in seconds.
+LOOK_INTERVAL = 1.0
+# A run that is shorter does not wait for spare threads to go, of which a worker may keep 64, and those some memory.
 LONG_RUN = 60.0
-SPARE_THREADS = 64 * WORKERS
+SPARE_THREADS = 64
 # Of a parent and its workers, each of which has one for each address it listens at, once the spare ones have gone.
 THREADS_AT_REST = 1 + 3 * WORKERS
+# In units of 1,000 octets; a long run moved a tenth of it.
+MOST_GROWTH = 10_000
+MOST_GROWTH_OF_SPARE_THREADS = 25_000
 
 CONFIGURATION = """\
 [listen]
@@ -68,19 +72,14 @@ class Run:
 
     def _start_host(self, stack: ExitStack) -> list[str]:
         stdin, stdout = stack.enter_context(helper("bench.soak.host", str(self._directory)))
-        first = stdout.readline().split()
-        if len(first) != 6:
-            raise ChildProcessError(f"the mail host does not start: {' '.join(first)}")
-        heard_until_it_ends(stack, stdin, stdout, self._take_arrivals)
-        return first
-
-    def _take_arrivals(self, stdout: IO[str]) -> None:
-        for line in stdout:
-            name, _, condition = line.strip().rpartition(" ")
-            if condition in ("whole", "damaged"):
-                self.book.note_arrival(Arrival(name, condition == "whole"))
-            else:
-                self.book.note(f"wrong {line.strip()}")
+        match stdout.readline().split():
+            case ["lacks", *packages]:
+                raise ChildProcessError(f"needs {', '.join(packages)}: 'sudo make packages' installs what is missing")
+            case [*first] if len(first) == 6:
+                stack.enter_context(heard_until_it_ends(stdin, stdout, self.book.note_arrival))
+                return first
+            case said:
+                raise ChildProcessError(f"the mail host does not start: {' '.join(said)}")
 
     def _started_proxy(self) -> Process:
         imap, smtp, _, _, cert, key = self._host_files
@@ -115,13 +114,10 @@ class Run:
             for crowd in range(CROWDS):
                 name, count = f"{phase}{crowd}", str(clients // CROWDS)
                 arguments = [*map(str, self._ports), authority, secret, name, count]
-                heard_until_it_ends(stack, *stack.enter_context(helper("bench.soak.crowd", *arguments)), self._hear)
+                stdin, stdout = stack.enter_context(helper("bench.soak.crowd", *arguments))
+                stack.enter_context(heard_until_it_ends(stdin, stdout, self.book.note))
             yield
             self.proxy.raise_if_ended()
-
-    def _hear(self, stdout: IO[str]) -> None:
-        for line in stdout:
-            self.book.note(line.strip())
 
     def await_deliveries(self) -> None:
         """Wait until all has arrived that was sent, or for as long as that may take."""
@@ -131,12 +127,18 @@ class Run:
         time.sleep(2)  # for what should not come
 
     def at_rest(self, threads: int) -> Holdings:
-        """Return what the proxy holds once nobody is there, the old workers have gone, and so many threads are left."""
+        """Return what the proxy holds once it is at rest, or REST_TIME has gone.
+
+        That is when nobody is there, so that nothing comes or goes, the old workers have gone, and so many threads are
+        left at most.
+        """
         deadline = time.monotonic() + REST_TIME
-        while (held := holdings(self.proxy.pid)) and time.monotonic() < deadline:
-            if held.processes == 1 + WORKERS and held.threads <= threads:
+        held = holdings(self.proxy.pid)
+        while time.monotonic() < deadline:
+            time.sleep(LOOK_INTERVAL)
+            before, held = held, holdings(self.proxy.pid)
+            if held.is_as_many_as(before) and held.processes == 1 + WORKERS and held.threads <= threads:
                 break
-            time.sleep(0.5)
         return held
 
     def reload(self) -> None:
@@ -145,17 +147,35 @@ class Run:
         self.proxy.popen.send_signal(signal.SIGHUP)
 
 
-def heard_until_it_ends(stack: ExitStack, stdin: IO[str], stdout: IO[str], hear: Callable[[IO[str]], None]) -> None:
-    """Have what a helper says heard in a thread; when the stack is left, its input ends, and it is heard to the end."""
-    thread = threading.Thread(target=hear, args=(stdout,), daemon=True)
+@contextmanager
+def heard_until_it_ends(stdin: IO[str], stdout: IO[str], hear: Callable[[str], None]) -> Iterator[None]:
+    """Have each line that a helper says heard; at the end of the block its input ends, and it is heard to its own end.
+
+    Not so where the block is left by an exception: then nobody waits for what it has to say yet.
+    """
+
+    def hear_all() -> None:
+        for line in stdout:
+            hear(line.strip())
+
+    thread = threading.Thread(target=hear_all, daemon=True)
     thread.start()
-    stack.callback(thread.join)
-    stack.callback(stdin.close)
+    yield
+    stdin.close()
+    thread.join()
+
+
+def limits(seconds: float, clients: int) -> Limits:
+    """Return what may be left after a run of that length and size."""
+    if seconds >= LONG_RUN:
+        return Limits(THREADS_AT_REST, MOST_GROWTH)
+    return Limits(THREADS_AT_REST + WORKERS * min(SPARE_THREADS, clients), MOST_GROWTH_OF_SPARE_THREADS)
 
 
 def soak(run: Run, seconds: float, clients: int) -> list[str]:
     """Have the crowds, print the figures, and return what was wrong."""
-    threads = THREADS_AT_REST + (0 if seconds >= LONG_RUN else SPARE_THREADS)
+    allowed = limits(seconds, clients)
+    threads = allowed.threads
     with watched(run.proxy.pid) as peak:
         with run.crowds("reloads", clients):
             end = time.monotonic() + seconds / 3
@@ -180,18 +200,32 @@ def soak(run: Run, seconds: float, clients: int) -> list[str]:
     return [
         *run.book.complaints(),
         *deaths(run.book.figures["clients that lived to the end"], PHASES * CROWDS * (clients // CROWDS)),
-        *leaks(began, ended, threads),
+        *idleness(run.book.figures),
+        *leaks(began, ended, allowed),
         *surprises(run.log.read_text(encoding="utf-8")),
     ]
+
+
+def soaked(seconds: float, clients: int) -> list[str]:
+    """Run it all, for so long and with so many clients at a time; return what was wrong."""
+    raise_descriptor_limit(10 * clients)
+    with TemporaryDirectory(prefix="imapproxy-soak-") as directory, ExitStack() as stack:
+        Path(directory).chmod(0o711)
+        return soak(Run(Path(directory), stack), seconds, clients)
 
 
 def main() -> int:
     """Do what the command line says."""
     seconds, clients = float(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else CLIENTS
-    raise_descriptor_limit(10 * clients)
-    with TemporaryDirectory(prefix="imapproxy-soak-") as directory, ExitStack() as stack:
-        Path(directory).chmod(0o711)
-        complaints = soak(Run(Path(directory), stack), seconds, clients)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is ended too
+    try:
+        complaints = soaked(seconds, clients)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ChildProcessError as error:
+        print(f"soak: {error}", file=sys.stderr)
+        return 1
     for complaint in complaints:
         print(f"WRONG {complaint}")
     print("nothing lost, nothing doubled, nothing left behind" if not complaints else "the soak failed")

@@ -1,13 +1,14 @@
 """What the clients were told, what arrived, and what they found: what is wrong with that. Pure."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.soak.texts import Arrival
-
 # Complaints of one kind that are shown; where there are more, their number is.
 MOST_SHOWN = 5
+
+# How a message arrives: as it should, with something else in it, or at somebody's to whom it is not addressed.
+CONDITIONS = ("whole", "damaged", "misdirected")
 
 
 @dataclass
@@ -16,7 +17,7 @@ class Book:
 
     was_sent: dict[str, bool] = field(default_factory=dict)
     arrived: Counter[str] = field(default_factory=Counter)
-    damaged: list[str] = field(default_factory=list)
+    flawed: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     found: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
 
@@ -33,11 +34,15 @@ class Book:
             case _:
                 self.found.append(rest if kind == "wrong" else event)
 
-    def note_arrival(self, arrival: Arrival) -> None:
-        """Take down what was delivered."""
-        self.arrived[arrival.name] += 1
-        if not arrival.is_whole:
-            self.damaged.append(arrival.name)
+    def note_arrival(self, event: str) -> None:
+        """Take down a line of the host's: ``NAME CONDITION``, or what it says else."""
+        name, _, condition = event.rpartition(" ")
+        if condition not in CONDITIONS:
+            self.found.append(event)
+            return
+        self.arrived[name] += 1
+        if condition != "whole":
+            self.flawed[condition].append(name)
 
     def awaits(self) -> int:
         """Return how many messages that were sent have not arrived by now."""
@@ -51,8 +56,9 @@ class Book:
             "sent though refused", [n for n, sent in self.was_sent.items() if not sent and self.arrived[n]]
         )
         yield from _shown("nobody's", [name for name in self.arrived if name not in self.was_sent])
-        yield from _shown("damaged", self.damaged)
-        yield from _shown("found by a client", self.found)
+        for condition, names in self.flawed.items():
+            yield from _shown(condition, names)
+        yield from _shown("found", self.found)
 
 
 def _shown(what: str, names: list[str]) -> Iterator[str]:

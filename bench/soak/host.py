@@ -3,8 +3,8 @@
 As `bench.mail_host`, and like it the one module here that imports from ``tests``. If packages are missing it prints
 ``lacks`` and their names. Otherwise the first line is the IMAP port, the SMTP port, everybody's password, and the files
 of an authority, of a certificate for localhost that it has signed, and of its key. Each line after it is a message
-that was delivered: its name, and whether it is ``whole`` or ``damaged``; or why it is none of ours. The process ends
-when its standard input does, and its servers with it.
+that was delivered: its name, and whether it is ``whole``, ``damaged``, or ``misdirected`` to somebody to whom it is not
+addressed; or why it is none of ours. The process ends when its standard input does, and its servers with it.
 """
 
 import signal
@@ -34,10 +34,9 @@ service imap {
 def print_arrivals(sink: LmtpSink) -> None:
     """Print what arrives, for ever."""
     while True:
-        message = sink.arrivals.get().content
+        came = sink.arrivals.get()
         try:
-            came = arrival(message)
-            print(came.name, "whole" if came.is_whole else "damaged", flush=True)
+            print(arrival(came.content).as_event(came.recipient), flush=True)
         except ValueError as error:
             print(str(error).replace("\n", " "), flush=True)
 

@@ -1,5 +1,6 @@
 """One client's life: a user of its own, one session after another, each of them ending in another way."""
 
+import enum
 import random
 import re
 import threading
@@ -27,6 +28,28 @@ _FETCHED = re.compile(rb"\A\* [0-9]+ FETCH .*BODY\[\] \{[0-9]+\}\r\n\Z")
 _STATUS = re.compile(rb"\* STATUS \"?Sent\"? \(MESSAGES ([0-9]+)\)\r\n")
 
 
+class Told(enum.Enum):
+    """What a SUBMIT that may be taken is answered with: it is, it was before, or it may be later."""
+
+    NOW, EARLIER, LATER = enum.auto(), enum.auto(), enum.auto()
+
+
+_ANSWERS = {
+    Told.NOW: re.compile(rb"OK SUBMIT completed"),
+    # Without a remark: here, who files the copy of what was accepted is never killed before it is there.
+    Told.EARLIER: re.compile(rb"OK SUBMIT completed \(accepted earlier, at [0-9-]{10} [0-9:]{8} UTC\)"),
+    Told.LATER: re.compile(rb"NO 4[0-9.][^\r\n]*"),
+}
+
+
+def told_by(answer: bytes) -> Told:
+    """Return what an answer, without its tag, tells; Wrong where there is no reason for it."""
+    for told, form in _ANSWERS.items():
+        if form.fullmatch(answer):
+            return told
+    raise Wrong(f"a submission is answered with {answer!r}")
+
+
 class Life:
     """A client, until ``ended``; ``say`` takes what it has to tell, as `book` reads it."""
 
@@ -41,7 +64,7 @@ class Life:
         self._ended = ended
         self._random = random.Random(user)
         self._stored: dict[int, Text] = {}
-        self._sent: set[str] = set()
+        self._sent: dict[str, str] = {}  # to whom, by name
         self._names = 0
 
     def live(self) -> None:
@@ -142,11 +165,12 @@ class Life:
 
     def _idle(self, link: Link) -> None:
         tag = link.begin("IDLE")
-        while not link.line().startswith(b"+"):
-            pass
+        link.await_continuation(tag)
         self._rest(2)
         link.send(b"DONE\r\n")
-        link.answer(tag)
+        answer = link.answer(tag)[-1]
+        if not answer.startswith(b"OK"):
+            raise Wrong(f"IDLE is answered with {answer!r}")
 
     # Submissions -------------------------------------------------------------------------------------------------
 
@@ -161,10 +185,11 @@ class Life:
         return name, referring_draft(name, self._user, recipients, self._text(), Referred(uid, referred))
 
     def _submit(self, link: Link) -> None:
-        name, draft = self._draft(self._random.choice(KNOWN))
+        recipient = self._random.choice(KNOWN)
+        name, draft = self._draft(recipient)
         if not self._is_taken(link.command("SUBMIT", draft, waits=self._random.random() < 0.5)[-1]):
             self._submit_until_taken(draft)
-        self._note_sent(name)
+        self._note_sent(name, recipient)
 
     def _submit_to_nobody(self, link: Link) -> None:
         stranger = self._random.choice(UNKNOWN)
@@ -177,7 +202,8 @@ class Life:
     def _submit_and_vanish(self) -> None:
         """Vanish within the literal, at its end, or before the answer; then try again until there is one."""
         self.figures["vanished"] += 1
-        name, draft = self._draft(self._random.choice(KNOWN))
+        recipient = self._random.choice(KNOWN)
+        name, draft = self._draft(recipient)
         command = b"S SUBMIT {%d+}\r\n%b\r\n" % (len(draft), draft)
         end = self._random.choice((len(command), len(command), len(command) - 2, self._random.randrange(len(command))))
         with self._log_in() as link:
@@ -186,7 +212,7 @@ class Life:
             if self._random.random() < 0.5:
                 link.reset()
         self._submit_until_taken(draft)
-        self._note_sent(name)
+        self._note_sent(name, recipient)
 
     def _submit_until_taken(self, draft: bytes) -> None:
         for _ in range(MOST_RETRIES):
@@ -198,15 +224,13 @@ class Life:
         raise Wrong("a submission is never taken")
 
     def _is_taken(self, answer: bytes) -> bool:
-        """Tell whether a submission was taken; the only other answer is that it may be later."""
-        if answer.startswith(b"OK SUBMIT completed (accepted earlier"):
+        told = told_by(answer)
+        if told is Told.EARLIER:
             self.figures["told of an earlier acceptance"] += 1
-        elif answer != b"OK SUBMIT completed" and not re.match(rb"NO 4[0-9.]", answer):
-            raise Wrong(f"a submission is answered with {answer!r}")
-        return answer.startswith(b"OK")
+        return told is not Told.LATER
 
-    def _note_sent(self, name: str) -> None:
-        self._sent.add(name)
+    def _note_sent(self, name: str, recipient: str) -> None:
+        self._sent[name] = recipient
         self._say(f"sent {name}")
 
     def _check_copies(self) -> None:
@@ -227,7 +251,7 @@ class Life:
         copies = [arrival(answer[at + 1]) for at, line in enumerate(answer) if _FETCHED.search(line)]
         if damaged := [copy.name for copy in copies if not copy.is_whole]:
             raise Wrong(f"damaged in Sent: {damaged[0]}")
-        if sorted(copy.name for copy in copies) != sorted(self._sent):
+        if sorted((copy.name, copy.to) for copy in copies) != sorted(self._sent.items()):
             raise Wrong(f"Sent has other messages than the {len(self._sent)} that were sent")
 
 

@@ -94,19 +94,24 @@ class Link:
             self.send(b"%b {%d+}\r\n%b\r\n" % (command, len(literal), literal))
         else:
             self.send(b"%b {%d}\r\n" % (command, len(literal)))
-            while not (line := self.line()).startswith(b"+"):
-                if line.startswith(tag):
-                    raise Wrong(f"{text} {{{len(literal)}}} is answered with {line!r}")
+            self.await_continuation(tag)
             self.send(literal + b"\r\n")
         return tag
+
+    def await_continuation(self, tag: bytes) -> None:
+        """Wait until the command may go on; Wrong where it is answered instead."""
+        while not (line := self._response(b"+", tag + b" ")).startswith(b"+"):
+            if line.startswith(tag):
+                raise Wrong(f"a command that is to go on is answered with {line!r}")
 
     def answer(self, tag: bytes) -> list[bytes]:
         """Return the lines and literals of an answer, the last of them what follows the tag."""
         answer: list[bytes] = []
-        while not (line := self.line()).startswith(tag + b" "):
+        while not (line := self._response(tag + b" ")).startswith(tag + b" "):
             answer.append(line)
-            if size := _LITERAL.search(line):
+            while size := _LITERAL.search(answer[-1]):
                 answer.append(self.read(int(size[1])))
+                answer.append(self.line())
         return [*answer, line.removeprefix(tag + b" ").removesuffix(b"\r\n")]
 
     def expect_ok(self, text: str, literal: bytes | None = None, *, waits: bool = True) -> Sequence[bytes]:
@@ -115,6 +120,13 @@ class Link:
         if not answer[-1].startswith(b"OK"):
             raise Wrong(f"{text} is answered with {answer[-1]!r}")
         return answer
+
+    def _response(self, *expected: bytes) -> bytes:
+        """Return the first line of an untagged response, or of what is expected; anything else is nobody's answer."""
+        line = self.line()
+        if not line.startswith((b"* ", *expected)):
+            raise Wrong(f"nobody has asked for {line!r}")
+        return line
 
     def _receive(self) -> None:
         octets = self._socket.recv(_READ_SIZE)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # What must stand in a message that arrives, as pairs of numbers.
 _TEXTS = re.compile(rb"(?m)^X-Soak-Texts: ([0-9: ]+)\r$")
+_TO = re.compile(rb"(?m)^To: ([^\r\n]+)\r$")
 _MESSAGE_ID = re.compile(rb"(?m)^Message-ID: <([a-z0-9.-]+)@soak\.example>\r$")
 
 
@@ -35,10 +36,17 @@ class Referred:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message that arrived: its name, and whether all that must stand in it does."""
+    """A message that arrived: its name, to whom it should go, and whether all that must stand in it does."""
 
     name: str
+    to: str
     is_whole: bool
+
+    def as_event(self, recipient: str) -> str:
+        """Return the line in which the host tells that this came to somebody, as `book` reads it."""
+        if not self.is_whole:
+            return f"{self.name} damaged"
+        return f"{self.name} {'whole' if recipient == self.to else 'misdirected'}"
 
 
 def stored(text: Text) -> bytes:
@@ -77,19 +85,21 @@ def _header(name: str, user: str, recipients: str, texts: str) -> bytes:
 def arrival(message: bytes) -> Arrival:
     """Return what a message that arrived is, or ValueError where it is none of ours."""
     header, _, body = message.partition(b"\r\n\r\n")
-    name, texts = _MESSAGE_ID.search(header + b"\r\n"), _TEXTS.search(header + b"\r\n")
-    if name is None or texts is None:
+    name, to, texts = (pattern.search(header + b"\r\n") for pattern in (_MESSAGE_ID, _TO, _TEXTS))
+    if name is None or to is None or texts is None:
         raise ValueError(f"this is no message of ours: {header[:500]!r}")
-    named = name[1]
     known = [Text(*map(int, pair.split(b":"))).octets() for pair in texts[1].split()]
-    is_whole = _has_fields_of(named, header) and _texts_in(body, len(known)) == known
-    return Arrival(named.decode("ascii"), is_whole)
+    is_whole = _addresses_and_subject(header) == _wanted(name[1], to[1]) and _texts_in(body, len(known)) == known
+    return Arrival(name[1].decode("ascii"), to[1].decode("ascii"), is_whole)
 
 
-def _has_fields_of(name: bytes, header: bytes) -> bool:
-    user, lines = name.rpartition(b"-")[0], header.split(b"\r\n")
-    fields = [line for line in lines if line.lower().startswith((b"from:", b"subject:", b"bcc:", b"sender:"))]
-    return fields == [b"From: %b@example.com" % user, b"Subject: %b" % name]
+def _addresses_and_subject(header: bytes) -> list[bytes]:
+    names = (b"from:", b"sender:", b"to:", b"cc:", b"bcc:", b"subject:")
+    return [line for line in header.split(b"\r\n") if line.lower().startswith(names)]
+
+
+def _wanted(name: bytes, to: bytes) -> list[bytes]:
+    return [b"From: %b@example.com" % name.rpartition(b"-")[0], b"To: %b" % to, b"Subject: %b" % name]
 
 
 def _texts_in(body: bytes, count: int) -> list[bytes]:

@@ -1,12 +1,28 @@
-"""What is wrong at the end of a soak, besides what the book knows: clients that died, leaks, lines in the log."""
+"""What is wrong at the end of a soak, besides what the book knows: clients that died or did nothing, leaks, log lines.
+
+Pure.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from bench.soak.watch import Holdings
 
-# What memory may have grown by, in units of 1,000 octets: the allocator's, of which 64 spare threads keep some each.
-MOST_GROWTH = 25_000
+# What a soak is for: each of these must have happened.
+NEEDED = (
+    "commands",
+    "copies in Sent",
+    "drafts with a reference",
+    "octets appended",
+    "octets fetched",
+    "reloads",
+    "sessions",
+    "submissions refused",
+    "submissions sent",
+    "told of an earlier acceptance",
+    "vanished",
+)
 
 _UNEXPECTED = re.compile(r"(?m)^.*(?: (?:WARNING|ERROR|CRITICAL) (?!privileges-kept)|Traceback|session-failed).*$")
 
@@ -20,11 +36,25 @@ def deaths(lived: int, wanted: int) -> Iterator[str]:
         yield f"{wanted - lived} of {wanted} clients did not live to the end"
 
 
-def leaks(began: Holdings, ended: Holdings, threads: int) -> Iterator[str]:
-    """Complain of what is held at the end, beyond what was held before and so many threads."""
-    if ended.threads > threads or ended.descriptors > began.descriptors or ended.processes > began.processes:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be held at rest: so many threads, and so much more memory than before (in units of 1,000 octets)."""
+
+    threads: int
+    growth: float
+
+
+def idleness(figures: Mapping[str, int]) -> Iterator[str]:
+    """Complain of what should have happened, and did not: nothing was tested of it."""
+    if missed := [what for what in NEEDED if not figures.get(what)]:
+        yield f"never happened: {', '.join(missed)}"
+
+
+def leaks(began: Holdings, ended: Holdings, limits: Limits) -> Iterator[str]:
+    """Complain of what is held at the end, beyond what was held before and what may be."""
+    if ended.threads > limits.threads or ended.descriptors > began.descriptors or ended.processes > began.processes:
         yield f"more is held than before: {began} became {ended}"
-    if ended.kilobytes - began.kilobytes > MOST_GROWTH:
+    if ended.kilobytes - began.kilobytes > limits.growth:
         yield f"memory grew by {(ended.kilobytes - began.kilobytes) / 1000:.1f} MB"
 
 

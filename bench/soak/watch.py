@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.processes import proportional_set_size, tree
@@ -21,6 +21,10 @@ class Holdings:
     processes: int
     threads: int
     descriptors: int
+
+    def is_as_many_as(self, other: "Holdings") -> bool:
+        """Tell whether nothing but memory has come or gone in between."""
+        return replace(self, kilobytes=other.kilobytes) == other
 
     def __str__(self) -> str:
         return (

@@ -1,24 +1,39 @@
 """Peers that lie, flood and drip, in each role: what the worst costs in memory, and that others notice nothing.
 
-Whoever floods does so until the proxy breaks off, or for FLOOD octets, many times what it may hold, or for FLOOD_TIME
-where it is slow work to take them. Memory is the peak that the kernel has seen meanwhile, not a look at one moment.
+Whoever floods does so until the proxy breaks off, which it must do soon, or for FLOOD_TIME where it may go on: each
+lie says which. Others are served all the while. Memory is the peak that the kernel has seen meanwhile, and at the end
+what is left of all of them.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from operator import attrgetter
+from time import monotonic
+from typing import TypeAlias
 
 import pytest
 
-from tests.functional.fake_imap import READ_SIZE, Peer, Stage
+from tests.functional.fake_imap import Peer, Stage
 from tests.functional.fake_smtp import Script
-from tests.functional.scripted import DRAFT, HEADER, Theatre, pid_of, status_number, theatre
+from tests.functional.flood import Flood
+from tests.functional.peak import Peak
+from tests.functional.scripted import (
+    DRAFT,
+    HEADER,
+    Theatre,
+    descriptors,
+    eventually,
+    pid_of,
+    resident_kib,
+    theatre,
+)
 
 MIB = 1 << 20
-FLOOD = 48 * MIB
-FLOOD_TIME = 1.0  # seconds
+FLOOD = 48 * MIB  # many times what the proxy may hold
 CHUNK = 1 << 18
+FLOOD_TIME = 0.5  # seconds
+PROMPT = 5.0  # seconds for all of what a neighbour asks for at a time, on a busy machine
+SOON = 20.0  # seconds until the proxy has had enough; login-timeout and smtp-timeout are two here
 
 # What the process may hold more than before, at the worst moment, in KiB: the README says so.
 WORST = 16 * 1024
@@ -32,9 +47,15 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
+    """A theatre that, after all that was played in it, is as it was: nothing of any peer is kept for good."""
     with theatre(tmp_path_factory.mktemp("hostile"), OPTIONS) as opened:
+        pid = pid_of(opened.proxy)
+        descriptors_before = descriptors(pid)
         opened.submit(DRAFT)  # what is imported or allocated at first use is there now
+        memory_before = resident_kib(pid)
         yield opened
+        assert eventually(lambda: descriptors(pid) <= descriptors_before), descriptors(pid)
+        assert resident_kib(pid) < memory_before + 2 * WORST
 
 
 @pytest.fixture
@@ -44,76 +65,49 @@ def neighbour(house: Theatre) -> Iterator[Stage]:
         yield stage
 
 
-class Peak:
-    """The most memory that a process holds while this is open, over what it held before, in KiB."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._before = 0
-
-    def __enter__(self) -> "Peak":
-        Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew: proc(5)
-        self._before = status_number(self._pid, "VmRSS")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def rise(self) -> int:
-        return status_number(self._pid, "VmHWM") - self._before
-
-
-class Flood:
-    """One end of a session says ``head`` and then ``filler`` again and again; what both hear is read, and forgotten.
-
-    The session is over afterwards.
-    """
-
-    def __init__(self, source: Peer, head: bytes, filler: bytes, sink: Peer) -> None:
-        self._source = source
-        self._sink = sink
-        self._head = head
-        self._filler = filler * max(1, CHUNK // len(filler))
-        self._threads = [
-            threading.Thread(target=self._pour, daemon=True),
-            *(threading.Thread(target=drain, args=(end,), daemon=True) for end in (source, sink)),
-        ]
-
-    def __enter__(self) -> "Flood":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._threads[0].join(FLOOD_TIME)  # it may stand still, with nobody to read it
-        self._source.hang_up()
-        self._sink.hang_up()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
-
-    def _pour(self) -> None:
-        with suppress(OSError):
-            self._source.send(self._head)
-            for _ in range(FLOOD // len(self._filler)):
-                self._source.send(self._filler)
-
-
-def drain(peer: Peer) -> None:
-    """Read until the other end stops or breaks off."""
-    with suppress(OSError):
-        while peer.drain(READ_SIZE):
-            pass
-
-
-def assert_undisturbed(neighbour: Stage, times: int = 20) -> None:
-    for number in range(times):
+def assert_undisturbed(neighbour: Stage) -> None:
+    began = monotonic()
+    for number in range(5):
         neighbour.play(f"""
             C: N{number} NOOP
             U: N{number} NOOP
             S: N{number} OK done
             P: N{number} OK done
         """)
+    assert monotonic() - began < PROMPT
+
+
+def assert_undisturbed_until(neighbour: Stage, is_over: Callable[[], object]) -> None:
+    """See that the neighbour is served until something is over, and then, and that it soon is."""
+    deadline = monotonic() + SOON
+    while not is_over():
+        assert monotonic() < deadline, "it goes on and on"
+        assert_undisturbed(neighbour)
+    assert_undisturbed(neighbour)
+
+
+def assert_broken_off(flood: Flood, neighbour: Stage) -> None:
+    assert_undisturbed_until(neighbour, lambda: flood.is_broken_off)
+
+
+def assert_borne(flood: Flood, neighbour: Stage) -> None:
+    end = monotonic() + FLOOD_TIME
+    assert_undisturbed_until(neighbour, lambda: monotonic() > end)
+    assert not flood.is_broken_off
+
+
+Scene: TypeAlias = Callable[[Theatre], AbstractContextManager[Stage]]
+
+
+@contextmanager
+def greeted(house: Theatre) -> Iterator[Stage]:
+    """A scene in which the client has not logged in."""
+    with house.scene() as stage:
+        stage.play("""
+            S: * OK hello
+            P: * OK hello
+        """)
+        yield stage
 
 
 FROM_SERVERS = {
@@ -134,20 +128,30 @@ FROM_SERVERS = {
 }
 
 
-@pytest.mark.parametrize("lie", FROM_SERVERS.values(), ids=FROM_SERVERS)
-def test_imap_server_that_floods_a_session(house: Theatre, neighbour: Stage, lie: tuple[bytes, bytes]) -> None:
-    with house.scene() as stage, Peak(pid_of(house.proxy)) as peak:
-        stage.log_in()
-        with Flood(stage.server, *lie, sink=stage.client):
-            assert_undisturbed(neighbour)
-        assert peak.rise() < WORST
+# What a server may say to one who has logged in, as long as it likes: how it is framed is known, and it is passed on.
+BORNE_FROM_SERVERS = {
+    "literal of 2^63",
+    "literal of 2^63 - 1",
+    "literal of a size without end",
+    "capability lists without end",
+    "untagged responses without end",
+    "literals without end",
+    "empty literals without end",
+    "continuation requests without end",
+    "tagged responses that nobody asked for",
+    "line ends only",
+}
 
 
-@pytest.mark.parametrize("lie", FROM_SERVERS.values(), ids=FROM_SERVERS)
-def test_imap_server_that_floods_before_the_login(house: Theatre, neighbour: Stage, lie: tuple[bytes, bytes]) -> None:
-    with house.scene() as stage, Peak(pid_of(house.proxy)) as peak:
-        with Flood(stage.server, *lie, sink=stage.client):
-            assert_undisturbed(neighbour)
+@pytest.mark.parametrize("lie", FROM_SERVERS)
+@pytest.mark.parametrize("scene", [Theatre.scene, Theatre.fred], ids=["greeting", "session"])
+def test_imap_server_that_floods(house: Theatre, neighbour: Stage, scene: Scene, lie: str) -> None:
+    """Whatever it greets with, there is an end of it; a session bears what can be passed on."""
+    check = assert_borne if scene is Theatre.fred and lie in BORNE_FROM_SERVERS else assert_broken_off
+    with scene(house) as stage:
+        peak = Peak(pid_of(house.proxy))
+        with Flood(stage.server, *FROM_SERVERS[lie], sink=stage.client) as flood:
+            check(flood, neighbour)
         assert peak.rise() < WORST
 
 
@@ -174,39 +178,50 @@ FROM_CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("lie", FROM_CLIENTS.values(), ids=FROM_CLIENTS)
-def test_client_that_floods_a_server(house: Theatre, neighbour: Stage, lie: tuple[bytes, bytes]) -> None:
-    """The server reads everything and never answers."""
-    with house.fred() as stage, Peak(pid_of(house.proxy)) as peak:
-        with Flood(stage.client, *lie, sink=stage.server):
-            assert_undisturbed(neighbour)
+# What a client may say to a server that never answers: it is passed on, or waits until there is an answer.
+BORNE_FROM_CLIENTS = {
+    "literal of 2^63",
+    "literals without end",
+    "empty literals without end",
+    "messages that are too large, without end",
+    "empty messages without end",
+    "commands without end",
+    "logins without end",
+    "IDLE within IDLE",
+    "AUTHENTICATE that never ends",
+}
+
+
+@pytest.mark.parametrize("lie", FROM_CLIENTS)
+@pytest.mark.parametrize("scene", [greeted, Theatre.fred], ids=["login", "session"])
+def test_client_that_floods(house: Theatre, neighbour: Stage, scene: Scene, lie: str) -> None:
+    """The server reads everything and never answers. Before the login there is an end of it, by login-timeout even."""
+    check = assert_borne if scene is Theatre.fred and lie in BORNE_FROM_CLIENTS else assert_broken_off
+    with scene(house) as stage:
+        peak = Peak(pid_of(house.proxy))
+        with Flood(stage.client, *FROM_CLIENTS[lie], sink=stage.server) as flood:
+            check(flood, neighbour)
         assert peak.rise() < WORST
 
 
-@pytest.mark.parametrize("lie", FROM_CLIENTS.values(), ids=FROM_CLIENTS)
-def test_client_that_floods_before_its_login(house: Theatre, neighbour: Stage, lie: tuple[bytes, bytes]) -> None:
-    with house.scene() as stage, Peak(pid_of(house.proxy)) as peak:
-        stage.server.send(b"* OK hello\r\n")
-        with Flood(stage.client, *lie, sink=stage.server):
-            assert_undisturbed(neighbour)
-        assert peak.rise() < WORST
+@pytest.mark.parametrize(
+    ("scene", "who"),
+    [
+        pytest.param(Theatre.scene, attrgetter("server"), id="server"),
+        pytest.param(greeted, attrgetter("client"), id="client"),
+    ],
+)
+def test_peer_that_drips(house: Theatre, neighbour: Stage, scene: Scene, who: Callable[[Stage], Peer]) -> None:
+    """An octet now and then is neither greeting nor login, however lively it is: login-timeout is for both of them."""
+    with scene(house) as stage:
 
-
-def test_client_that_drips(house: Theatre, neighbour: Stage) -> None:
-    """An octet now and then is no login: it has login-timeout (two seconds here), however lively it is."""
-    with house.scene() as stage:
-        stage.play("""
-            S: * OK hello
-            P: * OK hello
-        """)
-        drips = 0
-        while not stage.client.ended_within(0.1):
-            drips += 1
+        def is_over() -> bool:
             with suppress(OSError):
-                stage.client.send(b"A")
-            assert drips < 100
+                who(stage).send(b"A")
+            return stage.client.ended_within(0.1)
+
+        assert_undisturbed_until(neighbour, is_over)
         stage.server.rest()
-    assert_undisturbed(neighbour)
 
 
 def endless(octets: bytes) -> Iterator[bytes]:
@@ -220,32 +235,47 @@ def dripping(octets: bytes) -> Iterator[Script]:
         yield 0.1
 
 
-FROM_SMTP_SERVERS = {
-    "reply without end": (endless, b"250-x\r\n"),
-    "line without end": (endless, b"250 x"),
-    "replies without end": (endless, b"250 x\r\n"),
-    "NUL only": (endless, b"\0"),
-    "line ends only": (endless, b"\r\n"),
-    "a line that drips": (dripping, b"250 "),
-    "a reply that drips": (dripping, b"250-x\r\n"),
+FLOODS = {
+    "reply without end": b"250-x\r\n",
+    "line without end": b"250 x",
+    "replies without end": b"250 x\r\n",
+    "NUL only": b"\0",
+    "line ends only": b"\r\n",
 }
 
 
-@pytest.mark.parametrize("lie", FROM_SMTP_SERVERS)
-@pytest.mark.parametrize("step", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "."])
-def test_smtp_server_that_floods_or_drips(house: Theatre, neighbour: Stage, step: str, lie: str) -> None:
-    """A submission ends by a NO, and soon; or it was taken, and what comes after that is not even read."""
-    said, octets = FROM_SMTP_SERVERS[lie]
-    house.script({step: said(octets)})
-    with house.fred() as stage, Peak(pid_of(house.proxy)) as peak:
-        stage.client.send(b"S SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT))
-        assert_undisturbed(neighbour)
+def answer_to(house: Theatre, neighbour: Stage, draft: bytes) -> bytes:
+    """Return the answer to a SUBMIT: it comes soon, in little memory, while others are served; the session goes on."""
+    with house.fred() as stage:
+        peak = Peak(pid_of(house.proxy))
+        stage.client.send(b"S SUBMIT {%d+}\r\n" % len(draft))
+        stage.client.send(draft + b"\r\n")
+        assert_undisturbed_until(neighbour, stage.client.at_hand)
         answer = stage.client.answer(b"S")
         assert peak.rise() < WORST
+        assert_undisturbed(stage)
+    return answer
+
+
+@pytest.mark.parametrize("lie", FLOODS)
+@pytest.mark.parametrize("step", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "."])
+def test_smtp_server_that_floods(house: Theatre, neighbour: Stage, step: str, lie: str) -> None:
+    """A submission ends by a NO; or it was taken, and what comes after that is not even read."""
+    house.script({step: endless(FLOODS[lie])})
+    answer = answer_to(house, neighbour, DRAFT)
     taken = step == "." and lie == "replies without end"
     assert answer == b"OK SUBMIT completed" if taken else answer.startswith(b"NO "), answer
     if step != ".":
         assert house.smtp.messages == []
+
+
+@pytest.mark.parametrize(
+    ("step", "octets"), [("EHLO", b"250 "), ("EHLO", b"250-x\r\n"), (".", b"250-x\r\n")], ids=["line", "reply", "last"]
+)
+def test_smtp_server_that_drips(house: Theatre, neighbour: Stage, step: str, octets: bytes) -> None:
+    """A reply has smtp-timeout as a whole, before the message and after it."""
+    house.script({step: dripping(octets)})
+    assert answer_to(house, neighbour, DRAFT).startswith(b"NO ")
 
 
 DRAFTS = {
@@ -275,12 +305,5 @@ DRAFTS = {
 
 @pytest.mark.parametrize("draft", DRAFTS.values(), ids=DRAFTS)
 def test_client_whose_draft_is_all_it_can_be(house: Theatre, neighbour: Stage, draft: bytes) -> None:
-    """It is sent or refused, and its session goes on."""
-    with house.fred() as stage, Peak(pid_of(house.proxy)) as peak:
-        stage.client.send(b"S SUBMIT {%d+}\r\n" % len(draft))
-        stage.client.send(draft + b"\r\n")
-        assert_undisturbed(neighbour)
-        answer = stage.client.answer(b"S")
-        assert peak.rise() < WORST
-        assert answer.split()[0] in {b"OK", b"NO", b"BAD"}
-        assert_undisturbed(stage, times=1)
+    """It is sent or refused."""
+    assert answer_to(house, neighbour, draft).split()[0] in {b"OK", b"NO", b"BAD"}

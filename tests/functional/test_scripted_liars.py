@@ -17,7 +17,8 @@ from tests.functional.fake_mailboxes import (
 )
 from tests.functional.forwarding import PostOffice, post_office
 from tests.functional.mail_tree import leaf, multipart
-from tests.functional.scripted import pid_of, resident_kib
+from tests.functional.peak import Peak
+from tests.functional.scripted import pid_of
 
 MIB = 1 << 20
 # Several windows long, no line like another; the message that it becomes part of is begun before the last is read.
@@ -29,7 +30,7 @@ PART = forward("/INBOX/;UID=20/;SECTION=2")
 WHOLE = forward("/INBOX/;UID=20")
 
 OPTIONS = {"submit": {"max-composed-size": "5M", "max-message-size": "1M"}}
-# How much more memory the proxy may hold while it listens to a liar, in KiB.
+# How much more memory the proxy may hold at a time while it listens to a liar, in KiB.
 FEW_WINDOWS = 12 * 1024
 
 FAILED = re.compile(r"NO [45]\.\d\.\d cannot read /INBOX/;UID=20[ -+\--~]*: [ -+\--~]+,")
@@ -89,9 +90,9 @@ TAGGED = b"%b OK done\r\n"
 def test_lies_end_in_no(office: PostOffice, step: str, lie: Deviation) -> None:
     """Soon, in little memory; or in the whole text, where the lie told nothing that was asked for."""
     office.imap.replies = {step: lie}
-    before = resident_kib(pid_of(office.proxy))
+    peak = Peak(pid_of(office.proxy))
     answer = office.submit(PART)
-    assert resident_kib(pid_of(office.proxy)) - before < FEW_WINDOWS
+    assert peak.rise() < FEW_WINDOWS
     if answer == "OK SUBMIT completed":
         assert_text_arrived(office)
         return
@@ -103,9 +104,9 @@ def test_lies_end_in_no(office: PostOffice, step: str, lie: Deviation) -> None:
 @pytest.mark.parametrize("octets", [b"* 1 EXISTS\r\n", b"* OK x", b"\0"])
 def test_floods_before_anything_is_read(office: PostOffice, step: str, octets: bytes) -> None:
     office.imap.replies = {step: floods(octets)}
-    before = resident_kib(pid_of(office.proxy))
+    peak = Peak(pid_of(office.proxy))
     assert re.fullmatch(r"NO 4\.\d\.\d cannot read [ -+\--~]+,", office.submit(PART))
-    assert resident_kib(pid_of(office.proxy)) - before < FEW_WINDOWS
+    assert peak.rise() < FEW_WINDOWS
     office.assert_nobody_got_anything()
 
 
