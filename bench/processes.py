@@ -141,10 +141,17 @@ def tree(pid: int) -> list[int]:
     """Return `pid` and the numbers of all its living descendants."""
     pids = [pid]
     for parent in pids:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended since
-                pids.extend(map(int, children.read_text().split()))
+        for thread in _threads(parent):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                pids.extend(map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split()))
     return pids
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):  # the process has ended, be it between two of our looks
+        return []
 
 
 def cpu_seconds(pid: int) -> float:

@@ -10,7 +10,7 @@ from bench.processes import tree
 from bench.soak import watch
 from bench.soak.watch import holdings, watched
 
-LOOKS = 300
+LOOKS = 2000
 # Threads and children that end as soon as they have begun: each look meets some that are gone when it gets to them.
 RESTLESS = """
 import subprocess, threading
