@@ -150,8 +150,9 @@ def _plain(responses: list[bytes]) -> Credentials | None:
 
 
 def _login(responses: list[bytes]) -> Credentials | None:
-    # draft-murchison-sasl-login: the user name, then the password; never an authorization identity
-    if len(responses) != 2:
+    # draft-murchison-sasl-login: the user name, then the password; never an authorization identity. An initial response
+    # that is empty, and not "=", is one to some servers and none to others: so nobody has an empty name.
+    if len(responses) != 2 or not responses[0]:
         return None
     user, password = map(_text, responses)
     return Credentials(user, user, password, "LOGIN")

@@ -100,9 +100,15 @@ def test_what_is_no_base64_names_nobody(responses: list[bytes]) -> None:
     assert credentials_from_sasl(b"PLAIN", responses) is None
 
 
-def test_an_empty_initial_response_is_an_equals_sign() -> None:
-    responses = [b"=", base64.b64encode(b"secret")]
-    assert credentials_from_sasl(b"LOGIN", responses) == Credentials("", "", "secret", "LOGIN")
+def test_an_equals_sign_is_an_empty_response() -> None:
+    responses = [base64.b64encode(b"fred"), b"="]
+    assert credentials_from_sasl(b"LOGIN", responses) == Credentials("fred", "fred", "", "LOGIN")
+
+
+@pytest.mark.parametrize("initial", [b"", b"="])
+def test_nobody_has_an_empty_name(initial: bytes) -> None:
+    """Found by tests/fuzz: AUTHENTICATE LOGIN and a space, which is an empty response to some servers only."""
+    assert credentials_from_sasl(b"LOGIN", [initial, base64.b64encode(b"fred")]) is None
 
 
 def test_octets_that_are_no_utf8_can_be_had_back() -> None:
