@@ -133,8 +133,10 @@ class Journal:
             return owed.entry.earlier if owed.has_ended else None
         with self._reading() as database:  # it needs no room on the disk, and waits for no other who writes (WAL)
             before = self._young_entry(database, key)
-            if before is not None and self._is_taken(before):
-                return self._told(before)
+            if before and self._is_under_way(before):
+                return None
+            if before and before.state in _WAS_ACCEPTED:
+                return before.earlier
         with self._in_turn() as database, ExitStack() as stack:
             owner = self._presence.enter()
             stack.callback(self._presence.leave, owner)
@@ -243,20 +245,16 @@ class Journal:
         entry = _entry_of(database, key)
         return entry if entry and entry.at >= self._clock() - KEPT_FOR else None
 
-    def _is_taken(self, entry: _Entry) -> bool:
-        return entry.state in _WAS_ACCEPTED or self._is_under_way(entry)
-
     def _is_under_way(self, entry: _Entry) -> bool:
+        """Tell whether its owner is about it; to be asked once, since a process may end between two times."""
         return entry.owner != _NOBODY and self._presence.is_there(entry.owner)
-
-    def _told(self, entry: _Entry) -> Earlier | None:
-        """Return what whoever repeats what is taken hears, or None while its owner is about it."""
-        return None if self._is_under_way(entry) else entry.earlier
 
     def _found(self, database: sqlite3.Connection, key: bytes, owner: int) -> "Claim | Earlier | None":
         before = _entry_of(database, key)
-        if before is not None and self._is_taken(before):
-            return self._told(before)
+        if before and self._is_under_way(before):
+            return None
+        if before and before.state in _WAS_ACCEPTED:
+            return before.earlier
         is_doubtful = before is not None and (before.is_doubtful or before.state != "running")
         _store(database, key, _Entry("running", is_doubtful, owner, self._clock()))
         return Claim(self, key, is_doubtful, owner)

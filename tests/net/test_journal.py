@@ -240,6 +240,17 @@ def test_killed_before_the_final_dot_another_takes_over(path: str, journal: Jour
     assert not claimed(journal).is_doubtful
 
 
+@pytest.mark.parametrize("looks", [0, 1])
+def test_an_owner_that_dies_while_one_looks_is_not_taken_for_accepted(
+    journal: Journal, other: Journal, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """It would be told to whoever tries again, and nobody would get it."""
+    is_there = iter([*[False] * looks, True])
+    with claimed(journal):
+        monkeypatch.setattr(other._presence, "is_there", lambda _mark: next(is_there, False))
+        assert other.claim(KEY) is None
+
+
 def test_killed_behind_the_final_dot_it_is_in_doubt(path: str, journal: Journal) -> None:
     with killed_while(path, Claim.sending):
         assert journal.claim(KEY) is None
