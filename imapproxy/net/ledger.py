@@ -1,6 +1,6 @@
 """What is counted for all workers together: clients, failed logins and submissions.
 
-The parent keeps the ``Book``; a worker asks it through its ``Ledger``, over a socket pair of its own, one message a
+The parent keeps the ``Book``; a worker asks it through its ``Ledger``, over a ``Channel`` of its own, one message a
 question. That costs a fifth of a login, so what every login needs is on the ``Board``, memory that they share: how many
 clients each worker has, which it alone writes, and what the parent has to say to all. What a worker that has died had
 counted vanishes with it. Addresses and users are names to count under and nothing else here; every table is bounded,
@@ -8,7 +8,6 @@ and forgets what was touched least recently.
 """
 
 import contextlib
-import socket
 import threading
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from ipaddress import IPv6Address
 
 from imapproxy.message.host import bare_address
 from imapproxy.net.board import Board, Seat
+from imapproxy.net.channel import Channel, channel_pair
 
 TOO_MANY = "max-clients"
 TOO_MANY_OF_ADDRESS = "max-clients-per-ip"
@@ -174,27 +174,27 @@ def counted_as(ip: str) -> str:
 # The way between them ------------------------------------------------------------------------------------------------
 
 
-def ledger_pair() -> tuple[socket.socket, socket.socket]:
-    """Return the parent's end, which never blocks, and the worker's."""
-    parent, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parent.setblocking(False)
+def ledger_pair() -> tuple[Channel, Channel]:
+    """Return the parent's end, which never waits, and the worker's."""
+    parent, worker = channel_pair(keeps_messages=True)
+    parent.set_blocking(is_blocking=False)
     return parent, worker
 
 
-def answer(book: Book, worker: int, channel: socket.socket, now: float) -> bool:
+def answer(book: Book, worker: int, channel: Channel, now: float) -> bool:
     """Answer what has come on a worker's channel; return False where the worker is gone."""
     for _ in range(MESSAGES_AT_ONCE):
-        try:
-            message = channel.recv(LONGEST_MESSAGE)
-            if not message:
-                return False
-            reply = _reply(book, worker, message[:1], message[1:].decode("utf-8", "surrogateescape"), now)
-            if reply is not None:
-                channel.send(_ANSWER + reply.encode("ascii"))
-        except BlockingIOError:
+        message = channel.receive(LONGEST_MESSAGE)
+        if message is None:
             return True
-        except OSError:
+        if not message:
             return False
+        reply = _reply(book, worker, message[:1], message[1:].decode("utf-8", "surrogateescape"), now)
+        if reply is not None:
+            try:
+                channel.send(_ANSWER + reply.encode("ascii"))
+            except OSError:
+                return False
     return True
 
 
@@ -218,7 +218,7 @@ class Ledger:
     Without a ``seat`` at the board everything is asked.
     """
 
-    def __init__(self, channel: socket.socket, seat: Seat | None = None) -> None:
+    def __init__(self, channel: Channel, seat: Seat | None = None) -> None:
         self._channel = channel
         self._seat = seat
         self._lock = threading.Lock()
@@ -268,7 +268,7 @@ class Ledger:
         """Return the answer; the lock is held, so that it is nobody else's."""
         try:
             self._channel.send(_message(question, name))
-            return self._channel.recv(LONGEST_MESSAGE)[1:].decode("ascii")
+            return (self._channel.receive(LONGEST_MESSAGE) or b"")[1:].decode("ascii")
         except OSError:
             return ""
 

@@ -2,12 +2,22 @@
 
 import heapq
 import select
-import socket
 import time
 from collections.abc import Callable
 from itertools import count
+from typing import Protocol
 
 Callback = Callable[[], None]
+
+
+class Watched(Protocol):
+    """A socket or a channel."""
+
+    def fileno(self) -> int:
+        """Return its descriptor, -1 once it is closed."""
+
+    def close(self) -> None:
+        """Close it; once more is no harm."""
 
 
 class Loop:
@@ -29,8 +39,8 @@ class Loop:
         self._callbacks[fd] = callback
         self._poll.register(fd, select.POLLOUT)
 
-    def forget(self, stream: socket.socket) -> None:
-        """Close a socket, and call back no more about it."""
+    def forget(self, stream: "Watched") -> None:
+        """Close a stream, and call back no more about it."""
         if self._callbacks.pop(stream.fileno(), None) is not None:
             self._poll.unregister(stream.fileno())
         stream.close()

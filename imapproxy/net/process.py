@@ -196,9 +196,10 @@ class Parent:
         self._starter.close()
         if self._pidfile:
             self._pidfile.close()
-        streams = {stream for setup in self._setups() for stream in setup.streams()}
-        streams |= {stream for worker in self._workers.values() for stream in (worker.control, worker.ledger)}
-        for stream in streams.difference(kept):
+        for worker in self._workers.values():
+            worker.control.close()
+            worker.ledger.close()
+        for stream in {stream for setup in self._setups() for stream in setup.streams()}.difference(kept):
             stream.close()
 
     def _count(self, worker: Worker) -> None:

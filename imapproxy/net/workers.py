@@ -1,8 +1,8 @@
 """A worker: a forked process that serves clients on sockets which the parent has bound.
 
-What it is to do comes from the parent, over a socket pair, as lines of JSON; so do its answers go back. It is asked for
-its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). Where
-the parent is gone it stops, so that another may be started on the same addresses.
+What it is to do comes from the parent, over a ``Channel``, as lines of JSON; so do its answers go back. It is asked for
+its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). If the
+parent is gone it stops, so that another may be started on the same addresses.
 
 Nothing of the parent's but the listening sockets stays open here, and ``os._exit`` ends it: what the parent wants to
 be done at its own end, such as removing its pidfile, is not done by a child.
@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -27,6 +28,7 @@ from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import privileges
 from imapproxy.net.board import Seat
+from imapproxy.net.channel import Channel, channel_pair
 from imapproxy.net.contexts import TlsContexts
 from imapproxy.net.journal import OWED_INTERVAL
 from imapproxy.net.ledger import Ledger, ledger_pair
@@ -82,11 +84,11 @@ class Assignment:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker as the parent knows it; both sockets never block. A retiring one ``accepts`` until it has said so."""
+    """A worker as the parent knows it; both channels never wait. A retiring one ``accepts`` until it has said so."""
 
     pid: int
-    control: socket.socket
-    ledger: socket.socket
+    control: Channel
+    ledger: Channel
     seat: Seat
     assignment: Assignment
     began: float
@@ -101,12 +103,9 @@ class Worker:
 
     def hear(self) -> Iterator[dict[str, Any]]:
         """Yield what it has said since; raise EOFError where it is gone."""
-        try:
-            octets = self.control.recv(_READ_SIZE)
-        except BlockingIOError:
+        octets = self.control.receive(_READ_SIZE)
+        if octets is None:
             return
-        except OSError:
-            octets = b""
         if not octets or len(self._heard) > LONGEST_LINE:
             raise EOFError
         self._heard += octets
@@ -118,25 +117,22 @@ class Worker:
 
 def fork_worker(assignment: Assignment, seat: Seat, close_parents: Callable[[], None]) -> Worker:
     """Start a worker, which counts at ``seat``; ``close_parents`` closes in the child what is the parent's alone."""
-    control, orders = socket.socketpair()
-    ledger, questions = ledger_pair()
-    control.setblocking(False)
+    with ExitStack() as parents, ExitStack() as workers:
+        control, orders = channel_pair()
+        parents.enter_context(control)
+        workers.enter_context(orders)
+        ledger, questions = ledger_pair()
+        parents.enter_context(ledger)
+        workers.enter_context(questions)
+        control.set_blocking(is_blocking=False)
 
-    def body() -> int:
-        close_parents()
-        control.close()
-        ledger.close()
-        return work(assignment, orders, Ledger(questions, seat))
+        def body() -> int:
+            close_parents()
+            parents.close()
+            return work(assignment, orders, Ledger(questions, seat))
 
-    try:
         pid = fork(body)
-    except OSError:
-        control.close()
-        ledger.close()
-        raise
-    finally:
-        orders.close()
-        questions.close()
+        parents.pop_all()
     return Worker(pid, control, ledger, seat, assignment, time.monotonic())
 
 
@@ -170,7 +166,7 @@ def _end_with(body: Callable[[], int]) -> NoReturn:
 # The worker's own -----------------------------------------------------------------------------------------------------
 
 
-def work(assignment: Assignment, orders: socket.socket, ledger: Ledger) -> int:
+def work(assignment: Assignment, orders: Channel, ledger: Ledger) -> int:
     """Serve as the parent says; return the exit status."""
     try:
         work_place = _WorkPlace(assignment, orders, ledger)
@@ -183,15 +179,15 @@ def work(assignment: Assignment, orders: socket.socket, ledger: Ledger) -> int:
     return 0
 
 
-def _say(orders: socket.socket, **said: object) -> None:
+def _say(orders: Channel, **said: object) -> None:
     with contextlib.suppress(OSError):
-        orders.sendall(json.dumps(said).encode("ascii") + b"\n")
+        orders.send_all(json.dumps(said).encode("ascii") + b"\n")
 
 
 class _WorkPlace:
     """The threads of a worker: the main one obeys, one a listener accepts, one a session serves."""
 
-    def __init__(self, assignment: Assignment, orders: socket.socket, ledger: Ledger) -> None:
+    def __init__(self, assignment: Assignment, orders: Channel, ledger: Ledger) -> None:
         if assignment.owner:
             privileges.drop(assignment.owner)
         threading.stack_size(STACK_SIZE)
@@ -201,6 +197,7 @@ class _WorkPlace:
         self._threads = SessionThreads(assignment.max_clients + TURNED_AWAY_AT_ONCE)
         self._stop_reader, self._stop_writer = os.pipe()
         self._ended_reader, self._ended_writer = os.pipe()
+        self._sigterm_reader, self._sigterm_writer = os.pipe()
         service = service_of(
             assignment.config,
             assignment.host,
@@ -214,7 +211,8 @@ class _WorkPlace:
 
     def open(self) -> None:
         """Begin to serve."""
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self._order_stop())
+        # SIGTERM concerns this worker alone: it is taken for an order of the parent's to stop.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(self._sigterm_writer, b"\n"))
         for listener in self._listeners:
             threading.Thread(target=listener.serve_forever, daemon=True).start()
         _say(self._orders, ready=True)
@@ -222,16 +220,16 @@ class _WorkPlace:
     def obey(self) -> None:
         """Do what the parent says, until it is time to end."""
         poll = select.poll()
-        for fd in (self._orders.fileno(), self._ended_reader):
+        for fd in (self._orders.fileno(), self._ended_reader, self._sigterm_reader):
             poll.register(fd, select.POLLIN)
         heard = b""
         while True:
             ready = dict(poll.poll())
             if self._ended_reader in ready:
                 return
-            octets = self._orders.recv(_READ_SIZE)
+            octets = b"" if self._sigterm_reader in ready else self._orders.receive(_READ_SIZE) or b""
             *lines, heard = (heard + octets).split(b"\n")
-            # Without the parent nobody says "stop" any more.
+            # If the parent is gone, nothing says "stop" any more.
             for order in map(json.loads, lines) if octets else ({"stop": None},):
                 if "stop" in order:
                     self._stop()
@@ -262,10 +260,6 @@ class _WorkPlace:
         while self._journal and not self._journal.settle():
             time.sleep(OWED_INTERVAL)
         os.write(self._ended_writer, b"\n")
-
-    def _order_stop(self) -> None:
-        """Take SIGTERM, which concerns this worker alone, for an order of the parent's to stop."""
-        self._orders.shutdown(socket.SHUT_RD)
 
     def _stop(self) -> None:
         # Before the listeners, each of which takes a while; never read, so that every session's poll() sees it.

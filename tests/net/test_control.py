@@ -17,6 +17,7 @@ from imapproxy import __version__
 from imapproxy.errors import ConfigError
 from imapproxy.net import control as control_module
 from imapproxy.net.board import Board
+from imapproxy.net.channel import channel_pair
 from imapproxy.net.control import MOST_ASKING, ControlSocket
 from imapproxy.net.loop import Loop
 from imapproxy.net.workers import Assignment, Worker
@@ -29,7 +30,7 @@ class Site:
     def __init__(self, path: Path, workers: int) -> None:
         self.loop = Loop()
         self.path = path
-        pairs = [socket.socketpair() for _ in range(workers)]
+        pairs = [channel_pair() for _ in range(workers)]
         self.ends = [end for _, end in pairs]
         self.workers = [
             Worker(number, near, near, Board().seat(), cast(Assignment, None), 0.0, "serving")
@@ -53,7 +54,7 @@ class Site:
 
     def asked(self, worker: int) -> int:
         """Return the number of the next question to a worker."""
-        number: int = json.loads(self.ends[worker].recv(100))["report"]
+        number: int = json.loads(self.ends[worker].receive(100) or b"")["report"]
         return number
 
     def report(self, worker: int, number: int, report: object) -> None:
@@ -76,8 +77,8 @@ class Site:
 
     def close(self) -> None:
         self.control.close()
-        for stream in (*self.ends, *(worker.control for worker in self.workers)):
-            stream.close()
+        for channel in (*self.ends, *(worker.control for worker in self.workers)):
+            channel.close()
 
 
 @contextmanager

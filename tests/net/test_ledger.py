@@ -1,6 +1,5 @@
 """What is counted for all workers together: the parent's book, and the workers' questions."""
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,7 +160,7 @@ def test_the_address_longest_without_a_failure_is_forgotten(monkeypatch: pytest.
 def asking(book: Book, seat: Seat | None = None, worker: int = 1) -> Iterator[Ledger]:
     """Have a worker's ledger that a parent answers."""
     parent, channel = ledger_pair()
-    parent.setblocking(True)
+    parent.set_blocking(is_blocking=True)
 
     def serve() -> None:
         while answer(book, worker, parent, 0.0):
@@ -171,7 +170,7 @@ def asking(book: Book, seat: Seat | None = None, worker: int = 1) -> Iterator[Le
     with parent, channel:
         thread.start()
         yield Ledger(channel, seat)
-        channel.shutdown(socket.SHUT_RDWR)
+        channel.close()
         thread.join()
 
 
@@ -198,8 +197,7 @@ def test_at_the_board_nothing_is_asked_about_who_may_come() -> None:
         first.leave(ONE)
         assert second.admit(ONE) == ""
         second.login_succeeded(ONE)
-        with pytest.raises(BlockingIOError):
-            parent.recv(1)
+        assert parent.receive(1) is None
 
 
 def test_with_a_limit_for_addresses_the_parent_is_asked_too() -> None:

@@ -1,6 +1,7 @@
 """A worker: what its parent orders, and how it ends."""
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from imapproxy.config import HostPort, parse_command_line
 from imapproxy.net import privileges
 from imapproxy.net import workers as workers_module
 from imapproxy.net.board import Board
+from imapproxy.net.channel import channel_pair
 from imapproxy.net.contexts import TlsContexts
 from imapproxy.net.ledger import Book, Limits
 from imapproxy.net.privileges import Owner
@@ -42,14 +44,17 @@ class Site:
             (self.door,),
         )
         self.worker = fork_worker(assignment, self.book.board.seat(), lambda: None)
-        self.worker.control.setblocking(True)
-        self.worker.control.settimeout(PATIENCE)
         self._heard: list[dict[str, Any]] = []
 
     def hear(self) -> dict[str, Any]:
         while not self._heard:
+            self.await_word()
             self._heard.extend(self.worker.hear())
         return self._heard.pop(0)
+
+    def await_word(self) -> None:
+        """Return once the worker has said something, or has ended."""
+        assert select.select([self.worker.control], [], [], PATIENCE)[0], "it says nothing"
 
     def connect(self) -> Peer:
         return Peer(socket.create_connection(self.door.stream.getsockname()[:2], timeout=PATIENCE))
@@ -148,10 +153,14 @@ def test_who_waits_at_a_door_that_nobody_opens_any_more_is_let_in(site: Site) ->
     assert site.exit_code() == 0
 
 
-@pytest.mark.parametrize("how", ["told", "SIGTERM", "no parent", "told while retiring"])
+@pytest.mark.parametrize("how", ["told", "SIGTERM", "no parent", "no parent to read its report", "told while retiring"])
 def test_it_stops_in_order(site: Site, how: str) -> None:
     with session(site) as (client, server):
         match how:
+            case "no parent to read its report":
+                site.worker.tell("report", 1)
+                site.await_word()
+                site.worker.control.close()
             case "told while retiring":
                 site.worker.tell("retire", [])
                 assert site.hear() == {"retired": True}
@@ -210,14 +219,14 @@ def test_what_keeps_it_from_starting_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_half_a_line_waits_for_the_rest() -> None:
-    near, far = socket.socketpair()
-    near.setblocking(False)
+    near, far = channel_pair()
+    near.set_blocking(is_blocking=False)
     with near, far:
         worker = Worker(1, near, near, Board().seat(), None, 0.0)  # type: ignore[arg-type]
         assert list(worker.hear()) == []
-        far.sendall(b'{"a": ')
+        far.send(b'{"a": ')
         assert list(worker.hear()) == []
-        far.sendall(b'1}\n{"b": 2}\n{')
+        far.send(b'1}\n{"b": 2}\n{')
         assert list(worker.hear()) == [{"a": 1}, {"b": 2}]
         far.close()
         with pytest.raises(EOFError):
