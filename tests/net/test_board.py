@@ -75,3 +75,29 @@ def test_a_forked_process_writes_where_its_parent_reads(clients: int) -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert not ours.has_room()
+
+
+@pytest.mark.parametrize("number", [-(1 << 63), -1, 0, (1 << 63) - 1])
+def test_what_a_worker_writes_where_it_may_not_is_never_read_by_the_parent(number: int) -> None:
+    board = Board()
+    taken_over = board.seat()
+    board.note_failing(ADDRESS, 1)
+    if (pid := os.fork()) == 0:
+        for cell in range(len(taken_over._cells)):
+            taken_over._cells[cell] = number
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert board.has_seats(MAX_WORKERS - 1)
+    assert not board.has_seats(MAX_WORKERS)
+    board.announce(1, 0)
+    board.note_failing(ADDRESS, 1)
+    board.vacate(taken_over)
+    one, other = board.seat(), board.seat()
+    assert one.cell == taken_over.cell
+    assert other.cell == taken_over.cell + 1
+    assert one.may_have_failures(ADDRESS)
+    for _ in range(2):
+        board.note_failing(ADDRESS, -1)
+    assert not one.may_have_failures(ADDRESS)
+    one.add(1)
+    assert not other.has_room()
