@@ -20,13 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from imapproxy.config import Config, HostPort
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
-from imapproxy.net import privileges
+from imapproxy.net import privileges, worker_message
 from imapproxy.net.board import Seat
 from imapproxy.net.channel import Channel, channel_pair
 from imapproxy.net.contexts import TlsContexts
@@ -37,6 +37,7 @@ from imapproxy.net.registry import Registry
 from imapproxy.net.server import STACK_SIZE, Listener, SessionThreads
 from imapproxy.net.service import service_of
 from imapproxy.net.signals import leave_to_parent
+from imapproxy.net.worker_message import Hearing, Message, Reported
 
 # Submissions that run when the program is told to stop have so long to finish, in seconds.
 STOP_PATIENCE = 30
@@ -44,8 +45,6 @@ STOP_PATIENCE = 30
 # Clients beyond the limit that are told so by a session, in TLS where they expect that; more are by the listener.
 TURNED_AWAY_AT_ONCE = 8
 
-# A report has some hundred octets a session; a line that is longer comes from no worker of ours.
-LONGEST_LINE = 1 << 28
 _READ_SIZE = 1 << 16
 
 Order = Literal["report", "retire", "stop"]
@@ -84,7 +83,10 @@ class Assignment:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker as the parent knows it; both channels never wait. A retiring one ``accepts`` until it has said so."""
+    """A worker as the parent knows it; both channels never wait. A retiring one ``accepts`` until it has said so.
+
+    Reports have numbers: ``asked`` is that of the last one asked for, and ``is_asked`` whether it is still to come.
+    """
 
     pid: int
     control: Channel
@@ -92,27 +94,47 @@ class Worker:
     seat: Seat
     assignment: Assignment
     began: float
+    hearing: Hearing
     state: Literal["starting", "serving", "retiring"] = "starting"
     accepts: bool = True
-    _heard: bytearray = field(default_factory=bytearray)
+    has_ended: bool = False
+    asked: int = 0
+    is_asked: bool = False
 
-    def tell(self, order: Order, value: object = None) -> None:
-        """Give an order; one who does not even read that will be ended otherwise."""
+    def stop(self) -> None:
+        """Tell it to end."""
+        self._tell("stop", None)
+
+    def retire(self, doors: Sequence[int]) -> None:
+        """Tell it to accept nobody any more, but those who wait at these doors."""
+        self.state = "retiring"
+        self.hearing.expect_retired()
+        self._tell("retire", doors)
+
+    def ask(self) -> None:
+        """Ask for a report, unless one is still to come: so a silent worker never has many questions to read."""
+        if not self.is_asked:
+            self.asked += 1
+            self.is_asked = True
+            self.hearing.expect_report(self.asked)
+            self._tell("report", self.asked)
+
+    def _tell(self, order: Order, value: object) -> None:
+        # There is room: these are all the orders that there are. One that is not obeyed in time is the parent's affair.
         with contextlib.suppress(OSError):
             self.control.send(json.dumps({order: value}).encode("ascii") + b"\n")
 
-    def hear(self) -> Iterator[dict[str, Any]]:
-        """Yield what it has said since; raise EOFError where it is gone."""
-        octets = self.control.receive(_READ_SIZE)
-        if octets is None:
+    def hear(self) -> Iterator[Message]:
+        """Yield what it has said since; raise EOFError if it is gone, WorkerError if it says what it may not."""
+        data = self.control.receive(_READ_SIZE)
+        if data is None:
             return
-        if not octets or len(self._heard) > LONGEST_LINE:
+        if not data:
             raise EOFError
-        self._heard += octets
-        if b"\n" in octets:
-            *lines, rest = bytes(self._heard).split(b"\n")
-            self._heard = bytearray(rest)
-            yield from map(json.loads, lines)
+        for message in self.hearing.receive(data):
+            if isinstance(message, Reported):
+                self.is_asked = False
+            yield message
 
 
 def fork_worker(assignment: Assignment, seat: Seat, close_parents: Callable[[], None]) -> Worker:
@@ -133,7 +155,8 @@ def fork_worker(assignment: Assignment, seat: Seat, close_parents: Callable[[], 
 
         pid = fork(body)
         parents.pop_all()
-    return Worker(pid, control, ledger, seat, assignment, time.monotonic())
+    hearing = Hearing(most_sessions=assignment.max_clients + TURNED_AWAY_AT_ONCE)
+    return Worker(pid, control, ledger, seat, assignment, time.monotonic(), hearing)
 
 
 def fork(body: Callable[[], int]) -> int:
@@ -171,7 +194,7 @@ def work(assignment: Assignment, orders: Channel, ledger: Ledger) -> int:
     try:
         work_place = _WorkPlace(assignment, orders, ledger)
     except (ConfigError, OSError) as failure:
-        _say(orders, failed=str(failure))
+        _say(orders, worker_message.encode("failed", str(failure)[: worker_message.LONGEST_REASON]))
         return 1
     work_place.open()
     work_place.obey()
@@ -179,9 +202,16 @@ def work(assignment: Assignment, orders: Channel, ledger: Ledger) -> int:
     return 0
 
 
-def _say(orders: Channel, **said: object) -> None:
+def _say(orders: Channel, *lines: bytes) -> None:
     with contextlib.suppress(OSError):
-        orders.send_all(json.dumps(said).encode("ascii") + b"\n")
+        orders.send_all(b"".join(lines))
+
+
+def send_report(orders: Channel, registry: Registry, number: int) -> None:
+    """Answer the parent's question ``number``."""
+    figures = registry.report()
+    sessions = (worker_message.encode("session", session) for session in figures["sessions"])
+    _say(orders, *sessions, worker_message.encode("report", [number, figures["totals"]]))
 
 
 class _WorkPlace:
@@ -215,7 +245,7 @@ class _WorkPlace:
         signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(self._sigterm_writer, b"\n"))
         for listener in self._listeners:
             threading.Thread(target=listener.serve_forever, daemon=True).start()
-        _say(self._orders, ready=True)
+        _say(self._orders, worker_message.encode("ready"))
 
     def obey(self) -> None:
         """Do what the parent says, until it is time to end."""
@@ -240,18 +270,18 @@ class _WorkPlace:
         """Leave behind what would be gone, else: of the journal, and from the program's figures."""
         if self._journal:
             self._journal.close()
-        _say(self._orders, ended=self._registry.report()["totals"])
+        _say(self._orders, worker_message.encode("ended", self._registry.report()["totals"]))
 
     def _obey(self, order: dict[str, Any]) -> None:
         if "report" in order:
-            _say(self._orders, report=self._registry.report(), number=order["report"])
+            send_report(self._orders, self._registry, order["report"])
         elif "retire" in order:
             self._retire(order["retire"])
 
     def _retire(self, gone: Sequence[int]) -> None:
         """Accept nobody, but those who wait at the doors ``gone``, which no other worker opens any more."""
         self._close_doors(gone)
-        _say(self._orders, retired=True)
+        _say(self._orders, worker_message.encode("retired"))
         threading.Thread(target=self._await_end, daemon=True).start()
 
     def _await_end(self) -> None:

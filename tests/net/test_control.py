@@ -20,6 +20,7 @@ from imapproxy.net.board import Board
 from imapproxy.net.channel import channel_pair
 from imapproxy.net.control import MOST_ASKING, ControlSocket
 from imapproxy.net.loop import Loop
+from imapproxy.net.worker_message import Hearing
 from imapproxy.net.workers import Assignment, Worker
 from tests.net.peers import PATIENCE
 
@@ -33,7 +34,7 @@ class Site:
         pairs = [channel_pair() for _ in range(workers)]
         self.ends = [end for _, end in pairs]
         self.workers = [
-            Worker(number, near, near, Board().seat(), cast(Assignment, None), 0.0, "serving")
+            Worker(number, near, near, Board().seat(), cast(Assignment, None), 0.0, Hearing(1), "serving")
             for number, (near, _) in enumerate(pairs, start=1)
         ]
         self.ended: dict[str, int] = {}
@@ -58,7 +59,8 @@ class Site:
         return number
 
     def report(self, worker: int, number: int, report: object) -> None:
-        self.control.reported(self.workers[worker], number, report)
+        self.workers[worker].is_asked = False
+        self.control.reported(self.workers[worker], number, json.dumps(report).encode())
 
     def answer_to(self, stream: socket.socket) -> Any:
         heard = bytearray()
