@@ -16,7 +16,7 @@ MAX_WORKERS = 4096
 
 # The board's cells: the limits, how many of the workers' cells are in use, how many addresses have failed that have the
 # same checksum, and then those of the workers.
-_CLIENTS, _CLIENTS_PER_ADDRESS, _IN_USE, _FAILING = range(4)
+_CLIENTS, _CLIENTS_PER_ADDRESS, _SUBMISSIONS_PER_HOUR, _IN_USE, _FAILING = range(5)
 _CHECKSUMS = 4096
 _FIRST = _FAILING + _CHECKSUMS
 
@@ -34,10 +34,11 @@ class Board:
         self._free: list[int] = []
         self._failing = [0] * _CHECKSUMS
 
-    def announce(self, clients: int, clients_per_address: int) -> None:
-        """Let all workers know the limits of clients."""
+    def announce(self, clients: int, clients_per_address: int, submissions_per_hour: int) -> None:
+        """Let all workers know the limits."""
         self._cells[_CLIENTS] = clients
         self._cells[_CLIENTS_PER_ADDRESS] = clients_per_address
+        self._cells[_SUBMISSIONS_PER_HOUR] = submissions_per_hour
 
     def note_failing(self, address: str, change: int) -> None:
         """Count addresses that have failures, so that workers can see whether a success is of any interest."""
@@ -88,6 +89,11 @@ class Seat:
     def counts_addresses(self) -> bool:
         """Whether the parent wants to know who has how many clients."""
         return self._cells[_CLIENTS_PER_ADDRESS] > 0
+
+    @property
+    def counts_submissions(self) -> bool:
+        """Whether the parent wants to know who submits how often."""
+        return self._cells[_SUBMISSIONS_PER_HOUR] > 0
 
     def may_have_failures(self, address: str) -> bool:
         """Tell whether there may be something to forgive to an address."""

@@ -248,9 +248,9 @@ def test_sessions_that_take_too_long_are_cut_off(monkeypatch: pytest.MonkeyPatch
 def test_its_clients_count_at_its_seat(site: Site) -> None:
     board = site.book.board
     with session(site):
-        board.announce(1, 0)
+        board.announce(1, 0, 0)
         assert not site.worker.seat.has_room()
-    board.announce(1, 0)
+    board.announce(1, 0, 0)
     deadline = monotonic() + PATIENCE
     while not site.worker.seat.has_room():
         assert monotonic() < deadline
