@@ -1,5 +1,7 @@
 """The control socket: who connects to it is told, as one JSON object, what the workers are doing.
 
+Whoever asks may be a worker that has been taken over: nothing that is sent here is ever read.
+
 The parent asks its workers for that and writes the answer without ever waiting for either: a worker that is silent is
 left out, and a reader that does not read is let go. A worker is asked for one report at a time, however many ask.
 """
@@ -47,19 +49,21 @@ class _Question:
 class ControlSocket:
     """The parent's end. ``workers`` returns those that can be asked, ``ended`` are the totals of those that ended."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it needs of the parent, each given once
         self,
         path: str,
         owner: Owner | None,
         loop: Loop,
         workers: Callable[[], Iterable[Worker]],
         ended: Mapping[str, int],
+        close: Callable[[Iterable[socket.socket]], None],
     ) -> None:
-        """Raise ConfigError where the socket cannot be made."""
+        """Raise ConfigError if the socket cannot be made. ``close`` closes what others have tampered with."""
         self.path = path
         self._loop = loop
         self._workers = workers
         self._ended = ended
+        self._close_tampered = close
         self._questions: dict[int, _Question] = {}  # by their descriptors
         self._stream = _bound(path, owner)
         loop.when_readable(self._stream.fileno(), self._accept)
@@ -74,6 +78,10 @@ class ControlSocket:
             return
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+        self._stream.shutdown(socket.SHUT_RD)  # none can connect any more
+        with contextlib.suppress(OSError):
+            while True:
+                self._let_go(self._stream.accept()[0])
         self._loop.forget(self._stream)
         for question in list(self._questions.values()):
             self._drop(question)
@@ -100,7 +108,7 @@ class ControlSocket:
         except OSError:
             return
         if len(self._questions) >= MOST_ASKING:
-            stream.close()
+            self._let_go(stream)
             return
         stream.setblocking(False)
         question = self._questions[stream.fileno()] = _Question(stream)
@@ -155,7 +163,27 @@ class ControlSocket:
         del self._questions[question.stream.fileno()]
         if question.timer:
             self._loop.cancel(question.timer)
-        self._loop.forget(question.stream)
+        self._let_go(question.stream)
+
+    def _let_go(self, stream: socket.socket) -> None:
+        """Close a connection. What was sent to us is never read, and may be a descriptor that must not be closed here.
+
+        ``imapproxy --status`` sends nothing.
+        """
+        self._loop.unwatch(stream)
+        with contextlib.suppress(OSError):
+            stream.shutdown(socket.SHUT_RD)  # from now on nothing more is sent
+        if _has_sent(stream):
+            self._close_tampered([stream])
+        else:
+            stream.close()
+
+
+def _has_sent(stream: socket.socket) -> bool:
+    try:
+        return bool(stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
 
 
 def _bound(path: str, owner: Owner | None) -> socket.socket:

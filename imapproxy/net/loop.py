@@ -49,9 +49,13 @@ class Loop:
 
     def forget(self, stream: "Watched") -> None:
         """Close a stream, and call back no more about it."""
+        self.unwatch(stream)
+        stream.close()
+
+    def unwatch(self, stream: "Watched") -> None:
+        """Call back no more about a stream, which stays open."""
         if self._callbacks.pop(stream.fileno(), None) is not None:
             self._poll.unregister(stream.fileno())
-        stream.close()
 
     def later(self, seconds: float, callback: Callback) -> "Timer":
         """Call back once, after so many seconds."""

@@ -28,6 +28,7 @@ from imapproxy.config import Config
 from imapproxy.errors import ConfigError, WorkerError
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import notify, privileges, workers
+from imapproxy.net.children import EndingChildren, await_end
 from imapproxy.net.control import MOST_HELD, ControlSocket
 from imapproxy.net.detach import Starter
 from imapproxy.net.ledger import Book, Limits, answer
@@ -95,7 +96,8 @@ class Parent:
         self._ended: Counter[str] = Counter()  # what workers that have ended had counted
         self._current: Setup | None = None
         self._coming: Setup | None = None  # its workers start
-        self._status = StatusProcess(self._loop, lambda kept: self._close_in_child({kept}))
+        self._ending = EndingChildren()
+        self._status = StatusProcess(self._loop, self._ending, lambda kept: self._close_in_child({kept}))
         self._is_reloading = False
         self._reload_wanted = False
         self._is_stopping = False
@@ -114,12 +116,14 @@ class Parent:
         """End what there still is, if this is not the end in order: workers without a parent stop."""
         self._status.end()
         for setup in self._setups():
-            release(setup)
+            release(setup, self._ending.close)
         for worker in self._workers.values():
             self._loop.forget(worker.control)
             self._loop.forget(worker.ledger)
+        deadline = time.monotonic() + workers.STOP_PATIENCE + STOP_GRACE
         for pid in self._workers:
-            os.waitpid(pid, 0)
+            if not await_end(pid, deadline - time.monotonic()):
+                self._ending.kill(pid)
 
     # What is served with ----------------------------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class Parent:
         return [setup for setup in (self._current, self._coming) if setup]
 
     def _control_socket(self, path: str, owner: Owner | None) -> ControlSocket:
-        return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended)
+        return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended, self._ending.close)
 
     def _to_be_asked(self) -> list[Worker]:
         return [worker for worker in self._workers.values() if worker.state != "starting"]
@@ -164,7 +168,7 @@ class Parent:
                 self._retire(worker)
         self._replace_status(setup)
         if before:
-            release(before, kept=setup)
+            release(before, self._ending.close, kept=setup)
             self._finish_reload()
         else:
             self._starter.ready()
@@ -299,6 +303,7 @@ class Parent:
             if pid:
                 self._has_ended(worker, os.waitstatus_to_exitcode(status))
         self._status.reap()
+        self._ending.reap()
 
     def _has_ended(self, worker: Worker, exit_code: int) -> None:
         worker.has_ended = True
@@ -370,7 +375,7 @@ class Parent:
                 worker.state, worker.accepts = "retiring", False
                 worker.stop()
                 self._kill_later(worker, workers.STOP_PATIENCE + STOP_GRACE, lambda: True, "it does not stop")
-            release(self._coming, kept=self._current)
+            release(self._coming, self._ending.close, kept=self._current)
             self._coming = None
         with contextlib.suppress(ConfigError):
             logs.set_up(config.log_to, config.log_level)
@@ -405,7 +410,7 @@ class Parent:
         self._status.end()
         # Before the workers close theirs, once they have let in who waits: new clients are refused, not left alone.
         for setup in self._setups():
-            release(setup)
+            release(setup, self._ending.close)
         for worker in self._workers.values():
             worker.stop()
         self._loop.later(workers.STOP_PATIENCE + STOP_GRACE, self._kill)
