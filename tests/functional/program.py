@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,15 @@ from tests.functional.scripted import eventually
 class Program:
     """The program in the foreground, its configuration, which may change, and its log."""
 
-    def __init__(self, directory: Path, imap_port: int, smtp_port: int, options: Options) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        imap_port: int,
+        smtp_port: int,
+        options: Options,
+        command: Sequence[str] = (str(PROGRAM),),
+    ) -> None:
+        self._command = command
         self.config, self.log_file = directory / "imapproxy.conf", directory / "imapproxy.log"
         self._errors = directory / "errors"
         self._servers = imap_port, smtp_port
@@ -32,7 +40,7 @@ class Program:
     def start(self) -> None:
         before = self.count("listening")
         with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen([sys.executable, str(PROGRAM), "-c", str(self.config)], stderr=errors)
+            self.process = subprocess.Popen([sys.executable, *self._command, "-c", str(self.config)], stderr=errors)
         assert eventually(lambda: self.count("listening") > before or ended(self.process, 0)), self.log()
         assert self.process.poll() is None, self._errors.read_text()
 
@@ -77,8 +85,15 @@ def children(pid: int) -> list[str]:
 
 
 @contextmanager
-def program(directory: Path, imap: Listener, smtp: FakeSmtp, options: Options | None = None) -> Iterator[Program]:
-    running = Program(directory, imap.port, smtp.port, options or {})
+def program(
+    directory: Path,
+    imap: Listener,
+    smtp: FakeSmtp,
+    options: Options | None = None,
+    command: Sequence[str] = (str(PROGRAM),),
+) -> Iterator[Program]:
+    """Run the program, or what ``command`` makes Python run instead, with a configuration."""
+    running = Program(directory, imap.port, smtp.port, options or {}, command)
     try:
         yield running
     finally:
