@@ -1,71 +1,80 @@
-"""Pipes between the parent and a worker. They carry bytes, and never descriptors.
+"""What the parent and a worker say to each other: a Unix socket that keeps messages apart, and takes bytes only.
 
-A socket would be less code, but a worker that has been taken over could send descriptors over it (SCM_RIGHTS,
-unix(7)). The parent discards them by receiving or by closing, and closing a TCP socket can take as long as its
-SO_LINGER says: one message would stop the parent, and with it every login that asks for a place. For the same reason a
-pipe ends with an end of file when the other process dies, whatever that one has not read.
+A worker that has been taken over could make the parent wait, and with it every login that asks for a place:
+
+- by a descriptor that it sends along (SCM_RIGHTS, unix(7)). Receiving the message without it closes it, and closing a
+  TCP socket can take as long as its SO_LINGER says. So a message is looked at before it is received, and one with a
+  descriptor never is. It goes with the socket, which for the same reason the parent has a child close
+  (``EndingChildren.close``). A stream socket would also have urgent data, which cannot be looked at first.
+- by a pipe, in the place of a socket: a process that reads or writes it holds its lock while it waits for its own
+  memory, which may lie in a file that never answers. Of a socket each end has a lock of its own.
+
+When the other process dies, that is an end of the file, whatever it has not read.
 """
 
-import os
-import select
+import socket
 from typing import Self
 
-# What is written at once is whole or not there at all, up to this size (pipe(7)).
-ATOMIC = select.PIPE_BUF
+from imapproxy.errors import WorkerError
+
+# What ``send_all`` sends as one message, in bytes; what receives it must have room for that.
+PIECE = 16 * 1024
 
 
 class Channel:
-    """One end: what comes is read from one pipe, what goes is written to another."""
+    """One end."""
 
-    def __init__(self, reader: int, writer: int) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when something comes; -1 once the channel is closed."""
-        return self._reader
-
-    def writer_fileno(self) -> int:
-        """Return the descriptor that becomes writable when there is room; -1 once the channel is closed."""
-        return self._writer
+        """Return its descriptor; -1 once it is closed."""
+        return self._stream.fileno()
 
     def set_blocking(self, *, is_blocking: bool) -> None:
         """Wait in ``receive`` and ``send``, or never. A new channel waits."""
-        os.set_blocking(self._reader, is_blocking)
-        os.set_blocking(self._writer, is_blocking)
+        self._stream.setblocking(is_blocking)
 
     def receive(self, most: int) -> bytes | None:
-        """Return what has come, at most so many bytes: None if nothing has, b"" if the other end is closed."""
+        """Return a message, cut off at so many bytes; None if there is none, b"" if the other end is closed.
+
+        Raise WorkerError, and receive nothing, if descriptors come along.
+        """
         try:
-            return os.read(self._reader, most)
+            try:
+                return self._receive(most)
+            except ConnectionResetError:  # said once: it has died, and had not read everything; what it said is there
+                return self._receive(most)
         except BlockingIOError:
             return None
         except OSError:
             return b""
 
-    def send(self, data: bytes) -> bool:
-        """Send up to ``ATOMIC`` bytes at once; return False, with nothing sent, if there is no room for them.
+    def _receive(self, most: int) -> bytes:
+        data, _, flags, _ = self._stream.recvmsg(most, 0, socket.MSG_PEEK)
+        if flags & socket.MSG_CTRUNC:
+            raise WorkerError("it sends descriptors")
+        return self._stream.recv(most) if data else b""
+
+    def send(self, message: bytes) -> bool:
+        """Send a message, which is not empty; return False if there is no room for it.
 
         Raise OSError if the other end is closed.
         """
         try:
-            os.write(self._writer, data)
+            self._stream.send(message)
         except BlockingIOError:
             return False
         return True
 
     def send_all(self, data: bytes) -> None:
-        """Send any number of bytes over a channel that waits; raise OSError if the other end is closed."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._writer, rest) :]
+        """Send any number of bytes, in pieces, over a channel that waits; raise OSError if the other end is closed."""
+        for start in range(0, len(data), PIECE):
+            self._stream.send(data[start : start + PIECE])
 
     def close(self) -> None:
-        """Close both pipes; once more is no harm."""
-        for fd in (self._reader, self._writer):
-            if fd >= 0:
-                os.close(fd)
-        self._reader = self._writer = -1
+        """Close it; once more is no harm."""
+        self._stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -74,17 +83,7 @@ class Channel:
         self.close()
 
 
-def channel_pair(*, keeps_messages: bool = False) -> tuple[Channel, Channel]:
-    """Return both ends. With ``keeps_messages`` each ``receive`` returns one ``send``, cut off at its size.
-
-    Raise OSError if there are no descriptors left.
-    """
-    flags = os.O_CLOEXEC | (os.O_DIRECT if keeps_messages else 0)
-    first_reader, second_writer = os.pipe2(flags)
-    try:
-        second_reader, first_writer = os.pipe2(flags)
-    except OSError:
-        os.close(first_reader)
-        os.close(second_writer)
-        raise
-    return Channel(first_reader, first_writer), Channel(second_reader, second_writer)
+def channel_pair() -> tuple[Channel, Channel]:
+    """Return both ends; raise OSError if there are no descriptors left."""
+    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(first), Channel(second)

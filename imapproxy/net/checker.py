@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from imapproxy.errors import ConfigError
+from imapproxy.errors import ConfigError, WorkerError
 from imapproxy.net.channel import Channel, channel_pair
 from imapproxy.net.children import EndingChildren, has_ended
 from imapproxy.net.loop import Loop, Timer
@@ -16,8 +16,8 @@ from imapproxy.net.workers import fork
 
 # What is read of the reason why a check failed, in bytes: some hundred lines.
 LONGEST_REASON = 16 * 1024
-# How often the pipe of a child that has ended is read: what was not read yet, and the end of the file.
-LAST_READS = 6
+# How often the channel of a child that has ended is read: what was not read yet, and the end of the file.
+LAST_READS = 3
 
 Done = Callable[[str], None]
 
@@ -43,6 +43,7 @@ class _Running:
     done: Done
     timer: Timer
     reason: bytes = b""
+    is_broken: bool = False
 
 
 class Checker:
@@ -100,7 +101,8 @@ class Checker:
             for _ in range(LAST_READS):
                 self._hear(running)
             self._end(running)
-            running.done(_printable(running.reason) or (running.check.broken if status else ""))
+            is_broken = status or running.is_broken
+            running.done(_printable(running.reason) or (running.check.broken if is_broken else ""))
 
     def cancel(self) -> None:
         """Give up a check that is under way; nobody is told."""
@@ -119,15 +121,20 @@ class Checker:
             running.done(running.check.late)
 
     def _hear(self, running: _Running) -> None:
-        data = running.channel.receive(LONGEST_REASON)
+        try:
+            data = running.channel.receive(LONGEST_REASON)
+        except WorkerError:  # it was taken over by what it read
+            running.is_broken = True
+            data = b""
         if data:
             running.reason = (running.reason + data)[:LONGEST_REASON]
         elif data is not None:
-            self._loop.forget(running.channel)
+            self._loop.unwatch(running.channel)
 
     def _end(self, running: _Running) -> None:
         self._loop.cancel(running.timer)
-        self._loop.forget(running.channel)
+        self._loop.unwatch(running.channel)
+        self._ending.close([running.channel])
         self._running = None
 
 

@@ -1,18 +1,18 @@
 """Children that the parent has no more use for. It kills them, or they end by themselves, and it waits for none.
 
 Also a way to close what a worker may have tampered with. Closing the last descriptor of a TCP socket can take as long
-as its SO_LINGER says (socket(7)), and a worker can bring that about: it sends such a descriptor along with a connection
-to the control socket, or makes a connection of a listening socket that it shares with the parent. A process that ends
+as its SO_LINGER says (socket(7)), and a worker can bring that about: it sends such a descriptor over its channel or to
+the control socket, or makes a connection of a listening socket that it shares with the parent. A process that ends
 never waits so, whatever is closed with it. So a child does it.
 """
 
 import contextlib
 import os
 import signal
-import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from imapproxy.net.loop import Watched
 from imapproxy.net.workers import fork
 
 # How long a killed child may take to be gone before the parent goes on, in seconds. It takes a moment, unless the
@@ -38,12 +38,15 @@ def await_end(pid: int, seconds: float) -> bool:
     return True
 
 
+Close = Callable[[Iterable[Watched]], None]
+
+
 class EndingChildren:
     """The children that have not ended, and are to."""
 
     def __init__(self) -> None:
         self._pids: set[int] = set()
-        self._unclosed: list[socket.socket] = []
+        self._unclosed: list[Watched] = []
 
     def kill(self, pid: int, seconds: float = KILL_PATIENCE) -> None:
         """End a child; one that the kernel does not let go of in so many seconds is reaped later."""
@@ -57,8 +60,8 @@ class EndingChildren:
         self._pids = {pid for pid in self._pids if has_ended(pid) is None}
         return not self._pids
 
-    def close(self, streams: Iterable[socket.socket]) -> None:
-        """Close sockets, whatever a worker did to them: a child has them a moment longer than the parent."""
+    def close(self, streams: Iterable[Watched]) -> None:
+        """Close what a worker may have tampered with: a child has it a moment longer than the parent."""
         self._unclosed += (stream for stream in streams if stream.fileno() >= 0)
         if not self._unclosed:
             return

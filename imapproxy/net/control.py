@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from imapproxy import __version__
 from imapproxy.errors import ConfigError
 from imapproxy.net import privileges
+from imapproxy.net.children import Close
 from imapproxy.net.loop import Callback, Loop, Timer
 from imapproxy.net.privileges import Owner
 from imapproxy.net.workers import Worker
@@ -56,7 +57,7 @@ class ControlSocket:
         loop: Loop,
         workers: Callable[[], Iterable[Worker]],
         ended: Mapping[str, int],
-        close: Callable[[Iterable[socket.socket]], None],
+        close: Close,
     ) -> None:
         """Raise ConfigError if the socket cannot be made. ``close`` closes what others have tampered with."""
         self.path = path

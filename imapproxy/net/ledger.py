@@ -195,7 +195,7 @@ def counted_as(ip: str) -> str:
 
 def ledger_pair() -> tuple[Channel, Channel]:
     """Return the parent's end and the worker's; neither waits."""
-    parent, worker = channel_pair(keeps_messages=True)
+    parent, worker = channel_pair()
     parent.set_blocking(is_blocking=False)
     worker.set_blocking(is_blocking=False)
     return parent, worker
@@ -379,7 +379,7 @@ class Ledger:
 
     def _send(self, message: bytes, deadline: float) -> bool:
         while not (self._send_untold() and self._channel.send(message)):
-            if not _is_possible(self._channel.writer_fileno(), select.POLLOUT, deadline):
+            if not _is_possible(self._channel.fileno(), select.POLLOUT, deadline):
                 return False
         return True
 

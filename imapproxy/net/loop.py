@@ -11,7 +11,7 @@ Callback = Callable[[], None]
 
 
 class Watched(Protocol):
-    """A socket or a channel."""
+    """A socket, or a channel."""
 
     def fileno(self) -> int:
         """Return its descriptor, -1 once it is closed."""

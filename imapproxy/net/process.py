@@ -28,6 +28,7 @@ from imapproxy.config import Config
 from imapproxy.errors import ConfigError, WorkerError
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import notify, privileges, workers
+from imapproxy.net.channel import Channel
 from imapproxy.net.checker import Checker
 from imapproxy.net.children import EndingChildren, await_end
 from imapproxy.net.control import MOST_HELD, ControlSocket
@@ -51,6 +52,10 @@ RESPAWN_PAUSE = 1.0  # seconds
 # is done in a moment; one that is not done at all would keep every later reload waiting.
 START_PATIENCE = 60.0
 RETIRE_PATIENCE = 60.0
+# How long a worker may live on once it has closed a channel, which its end does; in seconds.
+END_PATIENCE = 10.0
+# Messages that are heard of a worker that has ended: as many as the channel has room for, each of a piece of a report.
+LAST_WORDS = 16
 # What a worker may take beyond its own patience with submissions before it is killed, in seconds.
 STOP_GRACE = 5.0
 
@@ -121,8 +126,7 @@ class Parent:
         for setup in self._setups():
             release(setup, self._ending.close)
         for worker in self._workers.values():
-            self._loop.forget(worker.control)
-            self._loop.forget(worker.ledger)
+            self._close_channels(worker)
         deadline = time.monotonic() + workers.STOP_PATIENCE + STOP_GRACE
         for pid in self._workers:
             if not await_end(pid, deadline - time.monotonic()):
@@ -242,16 +246,23 @@ class Parent:
     def _count(self, worker: Worker) -> None:
         try:
             if not answer(self._book, worker.pid, worker.ledger, time.monotonic()):
-                self._loop.forget(worker.ledger)
+                self._has_closed(worker, worker.ledger)
         except WorkerError as failure:
             self._kill_worker(worker, str(failure))
+
+    def _has_closed(self, worker: Worker, channel: Channel) -> None:
+        """Hear no more of a channel whose other end is closed: SIGCHLD will say how the worker has ended."""
+        self._loop.unwatch(channel)
+        if worker.has_ended:
+            return
+        self._kill_later(worker, END_PATIENCE, lambda: True, "it has closed a channel, and lives on")
 
     def _hear(self, worker: Worker) -> None:
         try:
             for message in worker.hear():
                 self._take(worker, message)
         except EOFError:
-            self._loop.forget(worker.control)  # SIGCHLD says how it ended
+            self._has_closed(worker, worker.control)
         except WorkerError as failure:
             self._kill_worker(worker, str(failure))
         if worker.hearing.held and sum(other.hearing.held for other in self._workers.values()) > MOST_HELD:
@@ -278,9 +289,14 @@ class Parent:
         LOGGER.error(record("worker-killed", pid=worker.pid, reason=reason))
         if not worker.has_ended:
             os.kill(worker.pid, signal.SIGKILL)
-        self._loop.forget(worker.control)
-        self._loop.forget(worker.ledger)
+        self._close_channels(worker)
         worker.hearing = Hearing(most_sessions=0)  # what it held is free at once
+
+    def _close_channels(self, worker: Worker) -> None:
+        channels = (worker.control, worker.ledger)
+        for channel in channels:
+            self._loop.unwatch(channel)
+        self._ending.close(channels)
 
     def _kill_later(self, worker: Worker, seconds: float, is_late: Callable[[], bool], reason: str) -> None:
         """Kill the worker unless it has ended in so many seconds, or is not late any more."""
@@ -335,13 +351,12 @@ class Parent:
 
     def _has_ended(self, worker: Worker, exit_code: int) -> None:
         worker.has_ended = True
-        # Its last words may be why it could not start: what the pipe holds, and then its end.
-        for _ in range(2):
+        # Its last words may be why it could not start.
+        for _ in range(LAST_WORDS):
             if worker.control.fileno() >= 0:
                 self._hear(worker)
         del self._workers[worker.pid]
-        self._loop.forget(worker.control)
-        self._loop.forget(worker.ledger)
+        self._close_channels(worker)
         self._book.forget(worker.pid)
         self._book.board.vacate(worker.seat)
         for other in self._workers.values():

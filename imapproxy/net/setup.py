@@ -5,7 +5,7 @@ Sockets that are wanted before and after a reload are the same ones, so that nob
 
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from imapproxy.config import Config
 from imapproxy.logs import LOGGER
 from imapproxy.net import journal_file, privileges
 from imapproxy.net.checker import Check
+from imapproxy.net.children import Close
 from imapproxy.net.contexts import TlsContexts, contexts_of
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.privileges import Owner
@@ -161,7 +162,7 @@ def _control(
     return control_socket(config.control_socket, owner)
 
 
-def release(setup: Setup, close: Callable[[Iterable[socket.socket]], None], kept: Setup | None = None) -> None:
+def release(setup: Setup, close: Close, kept: Setup | None = None) -> None:
     """Have ``close`` close what a setup has, except what ``kept`` has, too."""
     if setup.control and not (kept and kept.control is setup.control):
         setup.control.close()

@@ -125,7 +125,7 @@ class Worker:
         self._tell("recount", None)
 
     def _tell(self, order: Order, value: object) -> None:
-        # There is room, unless the worker reads nothing at all; and what is not obeyed in time is the parent's affair.
+        # There is room, unless the worker reads nothing at all; what is not obeyed in time is the parent's affair.
         with contextlib.suppress(OSError):
             self.control.send(json.dumps({order: value}).encode("ascii") + b"\n")
 

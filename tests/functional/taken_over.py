@@ -5,7 +5,6 @@ share, the listening sockets, and whatever it can connect to. Run as ``command``
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -143,6 +142,27 @@ def poison(worker: TakenOver) -> None:
         worker.stay()
 
 
+def sending_along(channel: Callable[[TakenOver], Channel]) -> Part:
+    """Send a descriptor over a channel, which whoever closes it last waits for."""
+
+    def play(worker: TakenOver) -> None:
+        worker.say(encode("ready"))
+        with socket.create_server(("127.0.0.1", 0)) as unread:
+            with socket.socket() as lingering:
+                fill(lingering, unread)
+                socket.send_fds(channel(worker)._stream, [b"l192.0.2.1"], [lingering.fileno()])
+            worker.stay()
+
+    return play
+
+
+def close_channels(worker: TakenOver) -> None:
+    """Live on without the parent."""
+    worker.say(encode("ready"))
+    worker.orders.close()
+    worker.stay()
+
+
 def turn_listeners(worker: TakenOver) -> None:
     """Make connections that linger of the listening sockets."""
     with socket.create_server(("127.0.0.1", 0)) as unread:
@@ -155,8 +175,7 @@ def turn_listeners(worker: TakenOver) -> None:
 
 
 def haunt(worker: TakenOver) -> None:
-    """End, with a pipe full of last words, and a child that has the pipes and goes on."""
-    fcntl.fcntl(worker.orders.writer_fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)
+    """End, with many last words, and a child that has the channels and goes on."""
     worker.say(encode("ready"))
     if not os.fork():
         signal.alarm(60)
@@ -166,7 +185,7 @@ def haunt(worker: TakenOver) -> None:
 
 
 # With these the parent waits a second, where it would wait longer.
-QUICK = {"never ready", "orders that are never read", "descriptors"}
+QUICK = {"never ready", "a closed channel", "orders that are never read", "descriptors"}
 PARTS: dict[str, Part] = {
     "no json": saying(b"report {\n"),
     "no json when asked": reporting(b"session {\n"),
@@ -192,6 +211,9 @@ PARTS: dict[str, Part] = {
     "no question": asking(b"?fred"),
     "a long question": asking(b"s" + b"x" * (LONGEST_NAME + 1)),
     "a flood of questions, and no answer read": asking(again=b"f192.0.2.1"),
+    "a descriptor": sending_along(lambda worker: worker.orders),
+    "a descriptor with a question": sending_along(lambda worker: worker.questions),
+    "a closed channel": close_channels,
     "never ready": never_ready,
     "a flood of news": asking(again=b"l192.0.2.1"),
     "a flood in the memory": scribble,
@@ -208,7 +230,7 @@ def main() -> None:
     waiting = json.loads(parts)
     process.RESPAWN_PAUSE = 0.05
     if set(waiting) & QUICK:
-        process.START_PATIENCE = process.RETIRE_PATIENCE = 1.0
+        process.START_PATIENCE = process.RETIRE_PATIENCE = process.END_PATIENCE = 1.0
         control.REPORT_PATIENCE, control.READ_PATIENCE = 0.5, 1.5
     usual, honest = workers.fork_worker, workers.work
 

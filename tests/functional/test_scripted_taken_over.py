@@ -49,6 +49,9 @@ KILLED = {
     "no question": "this is no question",
     "a long question": "a question is too long",
     "a flood of questions, and no answer read": "it does not read its answers",
+    "a descriptor": "it sends descriptors",
+    "a descriptor with a question": "it sends descriptors",
+    "a closed channel": "it has closed a channel, and lives on",
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from time import monotonic
 
@@ -9,6 +10,7 @@ import pytest
 
 from imapproxy.errors import ConfigError
 from imapproxy.net import checker as checker_module
+from imapproxy.net.channel import Channel
 from imapproxy.net.checker import LONGEST_REASON, Check, Checker
 from imapproxy.net.children import EndingChildren
 from imapproxy.net.loop import Loop
@@ -56,6 +58,14 @@ def test_a_check_that_does_not_end_is_killed_and_reaped() -> None:
     assert outcome(check(signal.pause, seconds=0.05)) == "it is late"
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_one_that_sends_a_descriptor_has_been_taken_over_and_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send_all(channel: Channel, data: bytes) -> None:
+        socket.send_fds(channel._stream, [data], [0])
+
+    monkeypatch.setattr(Channel, "send_all", send_all)
+    assert outcome(failing(ConfigError("listen: no"))) == "it is broken"
 
 
 def test_others_are_served_meanwhile() -> None:

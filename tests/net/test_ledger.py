@@ -377,12 +377,12 @@ def test_who_came_and_went_while_the_parent_was_silent_does_not_count(pair: Pair
 
 def test_what_there_was_no_room_to_tell_is_told_later(pair: Pair) -> None:
     parent, channel = pair
-    book = Book(Limits(1000, 300, 0))
+    book = Book(Limits(1000, 900, 0))
     ledger = Ledger(channel)
-    for _ in range(300):
+    for _ in range(900):
         ledger._told[ONE] += 1
         assert book.admit(1, ONE) == ""
-    for _ in range(300):  # more than the pipe holds
+    for _ in range(900):  # more than the channel holds
         ledger.leave(ONE)
     ledger.login_succeeded(ONE)  # which is not worth keeping
     with served(book, parent, channel):

@@ -15,7 +15,7 @@ from imapproxy.config import Config, HostPort, parse_command_line
 from imapproxy.errors import ConfigError
 from imapproxy.net import journal_file, privileges, setup
 from imapproxy.net.control import ControlSocket
-from imapproxy.net.loop import Loop
+from imapproxy.net.loop import Loop, Watched
 from imapproxy.net.privileges import ROOT, Owner
 from imapproxy.net.setup import Setup, journal_check, load, prepare, rehearsal, release
 from tests.functional.certificates import Certificates, make_certificates
@@ -32,7 +32,7 @@ def control_socket(path: str, owner: Owner | None) -> ControlSocket:
     return ControlSocket(path, owner, Loop(), list, {}, close)
 
 
-def close(streams: Iterable[socket.socket]) -> None:
+def close(streams: Iterable[Watched]) -> None:
     for stream in streams:
         stream.close()
 

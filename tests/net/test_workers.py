@@ -126,7 +126,7 @@ def ended(site: Site) -> dict[str, int]:
     return told.totals
 
 
-def test_a_report_of_more_sessions_than_a_pipe_holds_at_once_is_whole() -> None:
+def test_a_report_of_more_sessions_than_the_channel_holds_at_once_is_whole() -> None:
     registry = Registry()
     reader, writer = channel_pair()
     with ExitStack() as stack, reader, writer:
