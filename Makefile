@@ -15,8 +15,8 @@ DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 # libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
 	git git-email libmailtools-perl mailutils bsd-mailx libsasl2-modules $(DEB_PACKAGES)
-# Debian's Cyrus conflicts with its Dovecot: it is unpacked into SERVERS, and run from there.
-UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin
+# Debian's Cyrus and Courier conflict with its Dovecot: they are unpacked into SERVERS, and run from there.
+UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 # Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.certificates import Certificates, Pair, make_certificates
+from tests.functional.courier import Courier, running_courier
 from tests.functional.cyrus import Cyrus, running_cyrus
 from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
 from tests.functional.postfix import Postfix, running_postfix
@@ -64,4 +65,10 @@ def programs() -> Iterator[Unpacked]:
 @pytest.fixture(scope="session")
 def cyrus(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Cyrus]:
     with running_cyrus(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def courier(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Courier]:
+    with running_courier(programs, pairs[GOOD]) as server:
         yield server

@@ -22,8 +22,12 @@ class Unpacked:
 
     def environment(self) -> dict[str, str]:
         """Return an environment in which the programs find the libraries that lie with them."""
-        directories = sorted(map(str, [*self.root.glob("usr/lib/*-linux-gnu*"), *self.root.glob("lib/*-linux-gnu*")]))
-        return {**os.environ, "LD_LIBRARY_PATH": ":".join(directories)}
+        directories = [
+            self.root / "usr/lib",
+            *self.root.glob("usr/lib/*-linux-gnu*"),
+            *self.root.glob("lib/*-linux-gnu*"),
+        ]
+        return {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, directories))}
 
     def require(self, program: str) -> Path:
         """Return where a program lies, ``program`` being its path on a host; skip the test if it was not unpacked."""
