@@ -15,8 +15,10 @@ DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 # libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
 	git git-email libmailtools-perl mailutils bsd-mailx libsasl2-modules $(DEB_PACKAGES)
-# Debian's Cyrus and Courier conflict with its Dovecot: they are unpacked into SERVERS, and run from there.
-UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin
+# Debian's Cyrus and Courier conflict with its Dovecot, its Exim with its Postfix: they are unpacked, and run from there.
+# gamin: without it Courier waits 1.3 seconds at each lock. libnss-wrapper: Exim needs an account called Debian-exim.
+UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin \
+	exim4-daemon-light libnss-wrapper
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 # Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to

@@ -9,6 +9,7 @@ from tests.functional.certificates import Certificates, Pair, make_certificates
 from tests.functional.courier import Courier, running_courier
 from tests.functional.cyrus import Cyrus, running_cyrus
 from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
+from tests.functional.exim import Exim, running_exim
 from tests.functional.postfix import Postfix, running_postfix
 from tests.functional.process import public_directory
 from tests.functional.secured import GOOD, pairs_by_address
@@ -71,4 +72,10 @@ def cyrus(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Cyrus]:
 @pytest.fixture(scope="session")
 def courier(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Courier]:
     with running_courier(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exim(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Exim]:
+    with running_exim(programs, pairs[GOOD]) as server:
         yield server
