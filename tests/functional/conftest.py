@@ -10,6 +10,7 @@ from tests.functional.courier import Courier, running_courier
 from tests.functional.cyrus import Cyrus, running_cyrus
 from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
 from tests.functional.exim import Exim, running_exim
+from tests.functional.imap_servers import IMAP_SERVERS, ImapServer, RealImapServer
 from tests.functional.postfix import Postfix, running_postfix
 from tests.functional.process import public_directory
 from tests.functional.secured import GOOD, pairs_by_address
@@ -79,3 +80,20 @@ def courier(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Courier]:
 def exim(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Exim]:
     with running_exim(programs, pairs[GOOD]) as server:
         yield server
+
+
+# The tables
+
+
+@pytest.fixture(scope="session", params=IMAP_SERVERS, ids=lambda row: row.name)
+def imap_row(request: pytest.FixtureRequest) -> ImapServer:
+    """Return each row of the table of IMAP servers, one after the other."""
+    row: ImapServer = request.param
+    return row
+
+
+@pytest.fixture(scope="session")
+def imap(request: pytest.FixtureRequest, imap_row: ImapServer) -> RealImapServer:
+    """Return the server that the row describes."""
+    server: RealImapServer = request.getfixturevalue(imap_row.name)
+    return server

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.functional.certificates import Pair
-from tests.functional.dovecot import PASSWORD, give_to
+from tests.functional.dovecot import PASSWORD, deliver, give_to
 from tests.functional.packages import is_root
 from tests.functional.process import await_port, free_ports, public_directory
 from tests.functional.unpacked import Unpacked
@@ -61,6 +61,7 @@ class Courier:
 
     directory: Path
     port: int
+    prefix: str = "INBOX."
     user_numbers: Iterator[int] = field(default_factory=count)
 
     def maildir(self, user: str) -> Path:
@@ -77,6 +78,10 @@ class Courier:
             shutil.copytree(mail, maildir)
         give_to(account(), maildir.parent)
         return user
+
+    def deliver(self, user: str, octets: bytes) -> None:
+        """Put a message into the user's INBOX as a delivery agent does."""
+        deliver(account(), self.maildir(user), octets)
 
 
 class UserDaemon(socketserver.ThreadingUnixStreamServer):

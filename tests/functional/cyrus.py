@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.functional.certificates import Pair
+from tests.functional.clients import logged_in
 from tests.functional.dovecot import PASSWORD, give_to
 from tests.functional.packages import is_root
 from tests.functional.process import await_port, free_ports, public_directory, terminate
@@ -71,6 +72,7 @@ class Cyrus:
     directory: Path
     port: int
     programs: Unpacked
+    prefix: str
     user_numbers: Iterator[int] = field(default_factory=count)
 
     def new_user(self) -> str:
@@ -78,6 +80,11 @@ class Cyrus:
         user = f"user{next(self.user_numbers):04}"
         self.add_user(user)
         return user
+
+    def deliver(self, user: str, octets: bytes) -> None:
+        """Put a message into the user's INBOX; to Cyrus one that was APPENDed is \\Recent, too."""
+        with logged_in(self.port, user) as client:
+            client.store_message("INBOX", octets)
 
     def add_user(self, user: str, password: str = PASSWORD) -> None:
         saslpasswd2 = self.programs.require("/usr/sbin/saslpasswd2")
@@ -97,7 +104,7 @@ def running_cyrus(programs: Unpacked, pair: Pair | None = None, beside_inbox: bo
     """
     master = programs.require(f"{PROGRAMS}/master")
     with public_directory("imapproxy-cyrus-") as directory:
-        cyrus = Cyrus(directory, free_ports(1)[0], programs)
+        cyrus = Cyrus(directory, free_ports(1)[0], programs, "" if beside_inbox else "INBOX.")
         write_files(cyrus, pair, beside_inbox)
         log = directory / "cyrus.log"
         command: Sequence[str | Path] = [master, "-D", "-C", directory / "imapd.conf", "-M", directory / "cyrus.conf"]

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from tests.functional.clients import RecordingClient, logged_in
 from tests.functional.delivered import Seen, seen, without_trace
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import FakeMailboxes
 from tests.functional.fake_smtp import FakeSmtp, Received
+from tests.functional.imap_servers import RealImapServer
 from tests.functional.mail_tree import Entity
 from tests.functional.postfix import Postfix
 from tests.functional.proxy_process import Options, Proxy, running_proxy
@@ -79,29 +79,46 @@ def post_office(
             yield PostOffice(proxy, imap, smtp)
 
 
-class RealImapServer(Protocol):
-    """A real server, whichever it is."""
-
-    @property
-    def port(self) -> int:
-        """Where it speaks IMAP."""
-
-    def new_user(self) -> str:
-        """Return a user that no other test has."""
-
-
 class Correspondent:
     """A user of the real servers that nobody else is: ``client`` through the proxy, ``direct`` to the IMAP server."""
 
-    def __init__(self, user: str, client: RecordingClient, direct: RecordingClient, postfix: Postfix) -> None:
+    def __init__(
+        self,
+        server: RealImapServer,
+        user: str,
+        client: RecordingClient,
+        direct: RecordingClient,
+        postfix: Postfix,
+    ) -> None:
         self.user = user
         self.client = client
         self.direct = direct
         self._postfix = postfix
+        self._server = server
+
+    def mailbox(self, name: str) -> str:
+        """Return a mailbox's full name on this server; ``name`` may be quoted."""
+        quote = '"' if name.startswith('"') else ""
+        return f"{quote}{self._server.prefix}{name.removeprefix(quote)}"
+
+    def new_mailbox(self, name: str) -> str:
+        """Make a mailbox, and return its full name."""
+        full_name = self.mailbox(name)
+        status, data = self.direct.create(full_name)
+        assert status == "OK", data
+        return full_name
 
     def store(self, octets: bytes, mailbox: str = "INBOX") -> int:
         """Put a message into a mailbox, and return its UID."""
         return self.direct.store_message(mailbox, octets)
+
+    def deliver(self, octets: bytes) -> int:
+        """Let a message come as new mail into INBOX, which no session has seen then, and return its UID."""
+        self._server.deliver(self.user, octets)
+        self.direct.select("INBOX", readonly=True)
+        _, (uids,) = self.direct.uid("SEARCH", "ALL")
+        self.direct.close()
+        return int(uids.split()[-1])
 
     def send(self, draft: bytes) -> bytes:
         """SUBMIT a draft to joe, and return what he gets, without trace."""
@@ -132,4 +149,4 @@ def correspondent(server: RealImapServer, postfix: Postfix, proxy: Proxy) -> Ite
     user = server.new_user()
     postfix.sink.forget()
     with logged_in(proxy.port, user) as client, logged_in(server.port, user) as direct:
-        yield Correspondent(user, client, direct, postfix)
+        yield Correspondent(server, user, client, direct, postfix)

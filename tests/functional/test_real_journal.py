@@ -1,4 +1,4 @@
-"""The journal before real Dovecot and Postfix: a second try arrives nowhere, neither at the recipient nor in Sent."""
+"""The journal before each IMAP server and Postfix: a second try arrives nowhere, neither at joe's nor in Sent."""
 
 import re
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.dovecot import Dovecot
 from tests.functional.drafts import BEFORE, draft, forward
 from tests.functional.forwarding import Correspondent, correspondent
+from tests.functional.imap_servers import RealImapServer
 from tests.functional.postfix import Postfix
 from tests.functional.proxy_process import Proxy, running_proxy
 
@@ -18,16 +18,16 @@ IDENTITY = b"Message-ID: <journal@example.com>\r\n"
 
 
 @pytest.fixture(scope="module")
-def proxy(dovecot: Dovecot, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def proxy(imap: RealImapServer, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     directory: Path = tmp_path_factory.mktemp("journal")
-    options = {"submit": {"journal": str(directory / "journal"), "sent-mailbox": "Sent"}}
-    with running_proxy(directory, dovecot.port, postfix.port, options) as running:
+    options = {"submit": {"journal": str(directory / "journal"), "sent-mailbox": f"{imap.prefix}Sent"}}
+    with running_proxy(directory, imap.port, postfix.port, options) as running:
         yield running
 
 
 @pytest.fixture
-def fred(dovecot: Dovecot, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
-    with correspondent(dovecot, postfix, proxy) as user:
+def fred(imap: RealImapServer, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
+    with correspondent(imap, postfix, proxy) as user:
         yield user
 
 
@@ -44,4 +44,4 @@ def test_the_second_try_arrives_nowhere(fred: Correspondent, postfix: Postfix, k
     assert fred.client.submit(whole.replace(b"journal@", b"another@")) == "OK SUBMIT completed"
     arrivals = [postfix.take(1), postfix.take(1)]
     assert [set(arrival) for arrival in arrivals] == [{"joe@example.com"}] * 2
-    assert len(fred.all_of("Sent")) == 2
+    assert len(fred.all_of(fred.mailbox("Sent"))) == 2

@@ -23,7 +23,7 @@ MIB = 1 << 20
 NOTE = leaf("text/plain; charset=utf-8", "Grüße\r\n".encode(), b"Content-Transfer-Encoding: 8bit\r\n")
 BASE64 = b"Content-Transfer-Encoding: base64\r\n"
 PDF = leaf("application/pdf", b"JVBERi0xLjQK\r\n" * 300, BASE64)
-MESSAGE = multipart(b"=_stored", NOTE, PDF).headed(b"Subject: stored\r\n")
+MESSAGE = multipart(b"=_stored", NOTE, PDF).headed(b"Subject: stored\r\nMIME-Version: 1.0\r\n")
 BCC = b"Bcc: Ann <ann@example.com>\r\n"
 
 
@@ -164,7 +164,7 @@ def test_fifty_megabytes_for_two_kibibytes(dovecot: Dovecot, postfix: Postfix, t
     content = random.Random(3).randbytes(ATTACHMENT)
     digest = hashlib.sha256(content).digest()
     attachment = leaf("application/x-large", base64.encodebytes(content).replace(b"\n", b"\r\n"), BASE64)
-    message = multipart(b"=_stored", NOTE, attachment).headed(b"Subject: stored\r\n")
+    message = multipart(b"=_stored", NOTE, attachment).headed(b"Subject: stored\r\nMIME-Version: 1.0\r\n")
     options = {"submit": {"sent-mailbox": "Sent"}}
     with (
         running_proxy(tmp_path, dovecot.port, postfix.large_port, options) as proxy,
