@@ -10,7 +10,7 @@ from imapproxy.errors import SubmissionRefused
 from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering
-from imapproxy.net.catenation import Piece, pieces_of
+from imapproxy.net.catenation import mailboxes_of, pieces_of
 from imapproxy.net.client_address import User
 from imapproxy.net.imap import (
     BoundedIMAP,
@@ -78,21 +78,22 @@ class Mailboxes:
     def append(self, mailbox: str, message: Rendering) -> None:
         """File a message, as one that was read; what its chunks raise passes."""
         try:
-            self._append(mailbox, message, pieces_of(message))
+            self._append(mailbox, message)
         except SideConnectionError as failure:
             raise SubmissionRefused(str(failure)) from failure
         except ImapRefusal as refusal:
             raise SubmissionRefused(refusal.words) from refusal
 
-    def _append(self, mailbox: str, message: Rendering, pieces: Sequence[Piece]) -> None:
+    def _append(self, mailbox: str, message: Rendering) -> None:
         """File a message by the connection that was read by, unless it is needed to read what the message includes.
 
-        That need not be read where the server puts the message together from what it has.
+        That need not be read if the server puts the message together from what it has in the mailbox that is
+        EXAMINEd. What lies in several mailboxes is read: no URL of another mailbox is sure to change nothing there.
         """
-        reading = self._reader.connection
-        if reading is not None and not any(isinstance(piece, str) for piece in pieces):
+        reading, included = self._reader.connection, mailboxes_of(message)
+        if reading is not None and not included:
             _file(reading, mailbox, lambda argument: reading.append_seen(argument, message))
-        elif reading is None or not _catenated(reading, mailbox, pieces):
+        elif reading is None or included != {self._reader.examined} or not _catenated(reading, mailbox, message):
             imap = self._connection()
             try:
                 _file(imap, mailbox, lambda argument: imap.append_seen(argument, message))
@@ -110,12 +111,12 @@ class Mailboxes:
         return imap
 
 
-def _catenated(imap: BoundedIMAP, mailbox: str, pieces: Sequence[Piece]) -> bool:
-    """File a message in pieces, if the server takes that (RFC 4469); tell whether it did."""
+def _catenated(imap: BoundedIMAP, mailbox: str, message: Rendering) -> bool:
+    """File a message in pieces, if the server takes that (RFC 4469); return True if it did."""
     if "CATENATE" not in imap.announced():
         return False
     try:
-        _file(imap, mailbox, lambda argument: imap.append_catenated(argument, pieces))
+        _file(imap, mailbox, lambda argument: imap.append_catenated(argument, pieces_of(message)))
     except ImapRefusal:  # it may take the message as one
         return False
     return True

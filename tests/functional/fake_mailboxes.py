@@ -127,9 +127,10 @@ GRAMMAR = {
     }.items()
 }
 ITEM = re.compile(rb"UID|FLAGS|RFC822\.SIZE|BODYSTRUCTURE|BODY\.PEEK\[([0-9A-Z.]*)\](?:<(\d+)\.(\d+)>)?")
-# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5).
+# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5):
+# relative to the mailbox that is EXAMINEd, as one of another form may change something in the mailbox.
 CATENATION = re.compile(rb' ?(?P<urls>(?:URL "[^"]+" ?)*)(?:TEXT \{(?P<size>\d+)\}|\))')
-URL = re.compile(rb'URL "/([^;]+);UIDVALIDITY=(\d+)/;UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
+URL = re.compile(rb'URL ";UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
 
 
 class FakeMailboxes(FakeImap):
@@ -335,9 +336,9 @@ class _SideConnection:
             said = self.peer.line().removesuffix(b"\r\n")
 
     def found_by(self, url: tuple[bytes, ...]) -> bytes:
-        mailbox, uidvalidity, uid, section = url
-        assert int(uidvalidity) == self.server.uidvalidity
-        return sections(self.server.mailboxes[mailbox][int(uid)])[section.decode()]
+        assert self.selected is not None, "a relative URL without EXAMINE"
+        uid, section = url
+        return sections(self.selected[int(uid)])[section.decode()]
 
 
 def unquoted(astring: bytes) -> bytes:

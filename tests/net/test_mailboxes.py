@@ -29,7 +29,8 @@ MAILBOXES = {
         2: {"": LARGE * 20_000, "RFC822.SIZE": b"2000000"},
         3: {"": b"lone\rends\nand none", "RFC822.SIZE": b"19"},
         4: {"": b"NUL\0", "RFC822.SIZE": b"4"},
-    }
+    },
+    "Archive": {1: {"": LARGE, "RFC822.SIZE": b"100"}},
 }
 
 
@@ -49,8 +50,8 @@ def mailboxes_of(
     return Mailboxes(server_of(server, timeout), FRED, most, waiting or Waits(), INTERVAL)
 
 
-def reference(uid: int) -> Reference:
-    url = f"/INBOX/;UID={uid}"
+def reference(uid: int, mailbox: str = "INBOX") -> Reference:
+    url = f"/{mailbox}/;UID={uid}"
     return Reference(parse_imap_url(url), url, None, "")
 
 
@@ -190,7 +191,7 @@ def test_files_by_the_connection_that_nothing_is_read_by_any_more() -> None:
 CREATES = ['CREATE "Sent"', 'SUBSCRIBE "Sent"']
 MISSING = "TAG NO [TRYCREATE] no such mailbox"
 CATENATE = 'APPEND "Sent" (\\Seen) CATENATE (TEXT {17}'
-CATENATED = ["Subject: sent", "", ' URL "/INBOX;UIDVALIDITY=7/;UID=1" TEXT {9}', "", "--b--", ")"]
+CATENATED = ["Subject: sent", "", ' URL ";UID=1" TEXT {9}', "", "--b--", ")"]
 TAKEN = ("+ go on", HEAR, HEAR, HEAR, "+ go on", HEAR, HEAR, HEAR, "TAG OK done")
 
 
@@ -202,6 +203,29 @@ def test_what_the_server_has_it_is_only_told_of() -> None:
         assert server.commands[-3:] == ["CAPABILITY", CATENATE, "LOGOUT"]
         assert server.heard == CATENATED
         assert (server.connections, server.appended) == (1, [])
+
+
+@pytest.mark.parametrize("read_last", ["INBOX", "Archive"])
+def test_what_lies_in_several_mailboxes_is_read(read_last: str) -> None:
+    """Only what lies in the mailbox that is EXAMINEd can be named without touching the mailbox."""
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            mails = [Streamed(mailboxes.named(reference(1, name)).content) for name in ("INBOX", "Archive")]
+            mailboxes.named(reference(1, read_last))
+            mailboxes.append("Sent", rendering_of(mails, smtputf8=False))
+        assert server.appended == [TEXT + LARGE]
+        assert "CATENATE" not in "".join(server.commands)
+
+
+def test_what_lies_in_a_mailbox_that_is_not_examined_any_more_is_read() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            message = including(mailboxes, 1)
+            mailboxes.named(reference(1, "Archive"))
+            mailboxes.append("Sent", message)
+        assert server.appended == [b"Subject: sent\r\n\r\n" + TEXT + b"\r\n--b--\r\n"]
 
 
 def test_a_mailbox_is_made_for_what_is_put_together_too() -> None:
