@@ -4,6 +4,7 @@ Never anybody else's, never on another server. All failures are ``SubmissionRefu
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from imapproxy.errors import SubmissionRefused
@@ -16,7 +17,7 @@ from imapproxy.net.imap import (
     BoundedIMAP,
     ImapRefusal,
     SideConnectionError,
-    mailbox_argument,
+    name_on_the_wire,
     quoted,
 )
 from imapproxy.net.imap_login import log_in_once_more
@@ -124,7 +125,7 @@ def _catenated(imap: BoundedIMAP, mailbox: str, message: Rendering) -> bool:
 
 def _file(imap: BoundedIMAP, mailbox: str, append_to: Callable[[str], None]) -> None:
     """File a message in a mailbox, which is made if the server says so: [TRYCREATE] (RFC 9051 6.3.12)."""
-    argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else mailbox_argument(mailbox)
+    argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else _own_mailbox(imap, mailbox)
     try:
         append_to(argument)
     except ImapRefusal as refusal:
@@ -145,7 +146,7 @@ def _create(imap: BoundedIMAP, argument: str) -> None:
 
 
 def _sent_mailbox(imap: BoundedIMAP) -> str:
-    r"""Return the argument for the mailbox that the server marks \Sent (RFC 6154); for `Sent` where there is none.
+    r"""Return the argument for the mailbox that the server marks \Sent (RFC 6154); for `Sent` if there is none.
 
     Dovecot marks no mailbox before it is made, and then the one of the name that is configured: `Sent`, in Debian.
     """
@@ -153,4 +154,17 @@ def _sent_mailbox(imap: BoundedIMAP) -> str:
     for found in imap.list_mailboxes(selection):
         if r"\sent" in found.attributes and r"\noselect" not in found.attributes:
             return quoted(found.name.decode("latin-1"))  # what is not ASCII cannot be said again, and is refused
-    return quoted(USUAL_NAME)
+    return _own_mailbox(imap, USUAL_NAME)
+
+
+def _own_mailbox(imap: BoundedIMAP, name: str) -> str:
+    """Return the argument for a mailbox of the user's, with the prefix that the server wants (RFC 2342).
+
+    IMAP4rev2 includes NAMESPACE (RFC 9051 6.3.10). If the server does not answer, the name stays as it is.
+    """
+    wire = name_on_the_wire(name)
+    if imap.announced() & {"NAMESPACE", "IMAP4REV2"}:
+        with suppress(ImapRefusal):
+            # What is not ASCII cannot be said again, and is refused.
+            return quoted(imap.namespaces().own_name(wire.encode("ascii")).decode("latin-1"))
+    return quoted(wire)

@@ -119,6 +119,7 @@ GRAMMAR = {
         b"EXAMINE": ASTRING,
         b"CREATE": ASTRING,
         b"SUBSCRIBE": ASTRING,
+        b"NAMESPACE": rb"",
         b"LIST": rb'(?:\(SPECIAL-USE\) )?"" (?:\*|"\*")(?: RETURN \(SPECIAL-USE\))?',
         b"UID FETCH": rb"(?P<uid>[1-9]\d*) \(?(?P<items>[ -~]+?)\)?",
         b"APPEND": ASTRING
@@ -143,6 +144,7 @@ class FakeMailboxes(FakeImap):
         self.mailboxes = {name: dict(messages) for name, messages in mailboxes.items()}
         self.capabilities = CAPABILITIES
         self.listing = b""
+        self.namespaces = b""
         self.uidvalidity = UIDVALIDITY
         self.replies: dict[str, Deviation] = {}
         self.cues: dict[str, Callable[[], object]] = {}
@@ -161,7 +163,7 @@ class FakeMailboxes(FakeImap):
         mailboxes = {name: dict(messages) for name, messages in self.mailboxes.items()}
         yield self
         self.replies, self.cues, self.mailboxes, self.listing = {}, {}, mailboxes, b""
-        self.capabilities, self.uidvalidity = CAPABILITIES, UIDVALIDITY
+        self.capabilities, self.uidvalidity, self.namespaces = CAPABILITIES, UIDVALIDITY, b""
         self.raise_failures()
 
     def client_comes(self) -> None:
@@ -247,6 +249,9 @@ class _SideConnection:
 
     def on_noop(self, tag: bytes, _: re.Match[bytes]) -> bytes:
         return b"%b OK done\r\n" % tag
+
+    def on_namespace(self, tag: bytes, _: re.Match[bytes]) -> bytes:
+        return self.server.namespaces + b"%b OK done\r\n" % tag
 
     on_id = on_close = on_unselect = on_create = on_subscribe = on_login = on_noop
 
