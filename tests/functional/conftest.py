@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.functional.certificates import Certificates, Pair, make_certificates
+from tests.functional.courier import Courier, running_courier
+from tests.functional.cyrus import Cyrus, running_cyrus
 from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
+from tests.functional.exim import Exim, running_exim
 from tests.functional.postfix import Postfix, running_postfix
 from tests.functional.process import public_directory
-from tests.functional.secured import pairs_by_address
+from tests.functional.secured import GOOD, pairs_by_address
+from tests.functional.unpacked import Unpacked, unpacked
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +53,29 @@ def secured_dovecot(pairs: dict[str, Pair]) -> Iterator[SecuredDovecot]:
 @pytest.fixture(scope="session")
 def postfix(dovecot: Dovecot, pairs: dict[str, Pair]) -> Iterator[Postfix]:
     with running_postfix(dovecot.auth_port, pairs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Unpacked]:
+    """Return the servers that no test may install."""
+    with unpacked() as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def cyrus(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Cyrus]:
+    with running_cyrus(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def courier(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Courier]:
+    with running_courier(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exim(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Exim]:
+    with running_exim(programs, pairs[GOOD]) as server:
         yield server

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.functional.clients import RecordingClient, logged_in
 from tests.functional.delivered import Seen, seen, without_trace
-from tests.functional.dovecot import Dovecot
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import FakeMailboxes
 from tests.functional.fake_smtp import FakeSmtp, Received
@@ -79,8 +79,19 @@ def post_office(
             yield PostOffice(proxy, imap, smtp)
 
 
+class RealImapServer(Protocol):
+    """A real server, whichever it is."""
+
+    @property
+    def port(self) -> int:
+        """Where it speaks IMAP."""
+
+    def new_user(self) -> str:
+        """Return a user that no other test has."""
+
+
 class Correspondent:
-    """A user of the real servers that nobody else is: ``client`` through the proxy, ``direct`` to Dovecot."""
+    """A user of the real servers that nobody else is: ``client`` through the proxy, ``direct`` to the IMAP server."""
 
     def __init__(self, user: str, client: RecordingClient, direct: RecordingClient, postfix: Postfix) -> None:
         self.user = user
@@ -116,9 +127,9 @@ class Correspondent:
 
 
 @contextmanager
-def correspondent(dovecot: Dovecot, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
+def correspondent(server: RealImapServer, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
     """Log a new user in, both ways; what an earlier test has left with Postfix is not hers."""
-    user = dovecot.new_user()
+    user = server.new_user()
     postfix.sink.forget()
-    with logged_in(proxy.port, user) as client, logged_in(dovecot.port, user) as direct:
+    with logged_in(proxy.port, user) as client, logged_in(server.port, user) as direct:
         yield Correspondent(user, client, direct, postfix)
