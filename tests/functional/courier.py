@@ -79,9 +79,9 @@ class Courier:
         give_to(account(), maildir.parent)
         return user
 
-    def deliver(self, user: str, octets: bytes) -> None:
-        """Put a message into the user's INBOX as a delivery agent does."""
-        deliver(account(), self.maildir(user), octets)
+    def deliver(self, user: str, octets: bytes, mailbox: str = "INBOX") -> None:
+        """Put a message into a user's mailbox as a delivery agent does."""
+        deliver(account(), self.maildir(user) / mailbox.removeprefix("INBOX"), octets)
 
 
 class UserDaemon(socketserver.ThreadingUnixStreamServer):

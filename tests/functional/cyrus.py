@@ -81,10 +81,10 @@ class Cyrus:
         self.add_user(user)
         return user
 
-    def deliver(self, user: str, octets: bytes) -> None:
-        """Put a message into the user's INBOX; to Cyrus one that was APPENDed is \\Recent, too."""
+    def deliver(self, user: str, octets: bytes, mailbox: str = "INBOX") -> None:
+        """Put a message into a user's mailbox; to Cyrus one that was APPENDed is \\Recent, too."""
         with logged_in(self.port, user) as client:
-            client.store_message("INBOX", octets)
+            client.store_message(mailbox, octets)
 
     def add_user(self, user: str, password: str = PASSWORD) -> None:
         saslpasswd2 = self.programs.require("/usr/sbin/saslpasswd2")

@@ -103,9 +103,9 @@ class Dovecot:
             give_to(account(), self.maildir(user))
         return user
 
-    def deliver(self, user: str, octets: bytes) -> None:
-        """Put a message into the user's INBOX as a delivery agent does."""
-        deliver(account(), self.maildir(user), octets)
+    def deliver(self, user: str, octets: bytes, mailbox: str = "INBOX") -> None:
+        """Put a message into a user's mailbox as a delivery agent does."""
+        deliver(account(), self.maildir(user) / ("" if mailbox == "INBOX" else f".{mailbox}"), octets)
 
 
 @contextmanager

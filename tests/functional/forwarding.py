@@ -112,13 +112,16 @@ class Correspondent:
         """Put a message into a mailbox, and return its UID."""
         return self.direct.store_message(mailbox, octets)
 
-    def deliver(self, octets: bytes) -> int:
-        """Let a message come as new mail into INBOX, which no session has seen then, and return its UID."""
-        self._server.deliver(self.user, octets)
-        self.direct.select("INBOX", readonly=True)
-        _, (uids,) = self.direct.uid("SEARCH", "ALL")
+    def deliver(self, *messages: bytes, mailbox: str = "INBOX") -> list[int]:
+        """Let messages come as new mail, which no session has seen then, and return their UIDs."""
+        self.direct.select(mailbox)  # Courier gives a mailbox that was never SELECTed another UIDVALIDITY each second
         self.direct.close()
-        return int(uids.split()[-1])
+        for message in messages:
+            self._server.deliver(self.user, message, mailbox)
+        self.direct.select(mailbox, readonly=True)
+        _, (uids,) = self.direct.uid("SEARCH", "RECENT")
+        self.direct.close()
+        return [int(uid) for uid in uids.split()]
 
     def send(self, draft: bytes) -> bytes:
         """SUBMIT a draft to joe, and return what he gets, without trace."""

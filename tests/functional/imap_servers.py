@@ -19,8 +19,8 @@ class RealImapServer(Protocol):
     def new_user(self) -> str:
         """Return a user that no other test has."""
 
-    def deliver(self, user: str, octets: bytes) -> None:
-        """Put a message into the user's INBOX as new mail comes: it is \\Recent."""
+    def deliver(self, user: str, octets: bytes, mailbox: str) -> None:
+        """Put a message into a user's mailbox as new mail comes: it is \\Recent."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ImapServer:
     name: str
     varying: re.Pattern[bytes]  # what differs between two sessions that say the same
     has_modseq: bool  # CONDSTORE (RFC 7162)
+    has_catenate: bool  # RFC 4469
     has_unasked_literals: bool  # LITERAL+ (RFC 7888)
     stores_lone_line_ends: bool  # a message with a CR or LF of its own
     refused_names: tuple[str, ...] = ()  # of mailboxes, on the wire
@@ -40,6 +41,7 @@ DOVECOT = ImapServer(
     "dovecot",
     varying=re.compile(rb"\b\d{10}\b"),
     has_modseq=True,
+    has_catenate=True,
     has_unasked_literals=True,
     stores_lone_line_ends=True,
 )
@@ -47,6 +49,7 @@ CYRUS = ImapServer(
     "cyrus",
     varying=re.compile(rb"\b\d{10}\b|MAILBOXID \(\w+\)|\d\.\d+ secs?|SESSIONID=<[^>]+>"),
     has_modseq=True,
+    has_catenate=True,
     has_unasked_literals=True,
     stores_lone_line_ends=False,
     refused_names=(r'"say \"hello\""', r'"back\\slash"', '"100% {5}"'),
@@ -55,6 +58,7 @@ COURIER = ImapServer(
     "courier",
     varying=re.compile(rb"\b\d{9,10}\b"),
     has_modseq=False,
+    has_catenate=False,
     has_unasked_literals=False,
     stores_lone_line_ends=True,
     refused_names=('"&2D3eAA-"',),  # beyond the Basic Multilingual Plane

@@ -110,7 +110,8 @@ def test_message_that_was_expunged(fred: Correspondent) -> None:
 def test_session_notices_nothing(fred: Correspondent) -> None:
     """No flag, no \\Recent, no EXISTS, no other mailbox selected."""
     selected = fred.new_mailbox("Selected")
-    uid, here = fred.deliver(MESSAGE.octets), fred.store(SINGLE.octets, selected)
+    (uid,) = fred.deliver(MESSAGE.octets)
+    here = fred.store(SINGLE.octets, selected)
     fred.client.select(selected)
     fred.client.fetch("1:*", "(UID FLAGS)")
     before = noticed(fred)

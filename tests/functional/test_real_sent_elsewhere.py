@@ -9,7 +9,8 @@ import pytest
 from tests.functional.courier import Courier, account
 from tests.functional.dovecot import give_to
 from tests.functional.drafts import ENVELOPE, draft, forward, reference
-from tests.functional.forwarding import Correspondent, RealImapServer, correspondent
+from tests.functional.forwarding import Correspondent, correspondent
+from tests.functional.imap_servers import ImapServer, RealImapServer
 from tests.functional.mail_tree import leaf
 from tests.functional.postfix import Postfix
 from tests.functional.proxy_process import Proxy, running_proxy
@@ -18,32 +19,17 @@ STORED = leaf("text/plain", b"Hello\r\n").headed(b"Subject: stored\r\n")
 PLAIN = ENVELOPE + b"\r\nHello\r\n"
 
 
-@pytest.fixture(scope="module", params=["dovecot", "cyrus", "courier"])
-def server(request: pytest.FixtureRequest) -> RealImapServer:
-    found: RealImapServer = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture(scope="module")
-def automatic(server: RealImapServer, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def automatic(imap: RealImapServer, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     options = {"submit": {"sent-mailbox": "auto"}}
-    with running_proxy(tmp_path_factory.mktemp("auto"), server.port, postfix.port, options) as running:
+    with running_proxy(tmp_path_factory.mktemp("auto"), imap.port, postfix.port, options) as running:
         yield running
 
 
 @pytest.fixture
-def ann(server: RealImapServer, postfix: Postfix, automatic: Proxy) -> Iterator[Correspondent]:
-    with correspondent(server, postfix, automatic) as user:
+def ann(imap: RealImapServer, postfix: Postfix, automatic: Proxy) -> Iterator[Correspondent]:
+    with correspondent(imap, postfix, automatic) as user:
         yield user
-
-
-def prefix_of(user: Correspondent) -> str:
-    """Return what the names of the user's mailboxes begin with, as the server says."""
-    _, (said,) = user.direct.namespace()
-    assert isinstance(said, bytes)
-    found = re.match(rb'\(\("([^"]*)"', said)
-    assert found
-    return found[1].decode()
 
 
 def subscribed(user: Correspondent) -> list[str]:
@@ -57,32 +43,29 @@ def subscribed(user: Correspondent) -> list[str]:
 
 def test_automatic_mailbox_of_a_server_that_marks_none(ann: Correspondent) -> None:
     """It is Sent, below INBOX if all of a user's mailboxes are; made and subscribed to if it is not there."""
-    ann.direct.delete(f"{prefix_of(ann)}Sent")  # Cyrus has made it, and nobody is subscribed to it
+    ann.direct.delete(ann.mailbox("Sent"))  # Cyrus has made it, and nobody is subscribed to it
     for number in range(2):
         sent = ann.send(PLAIN)
-        copies = ann.all_of(f"{prefix_of(ann)}Sent")
+        copies = ann.all_of(ann.mailbox("Sent"))
         assert len(copies) == number + 1
         assert copies[-1].endswith(sent)
-    assert f"{prefix_of(ann)}Sent" in subscribed(ann)
+    assert ann.mailbox("Sent") in subscribed(ann)
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["without its prefix", "with its prefix"])
-def test_named_mailbox(
-    server: RealImapServer, postfix: Postfix, automatic: Proxy, tmp_path: Path, is_full: bool
-) -> None:
+def test_named_mailbox(imap: RealImapServer, postfix: Postfix, tmp_path: Path, is_full: bool) -> None:
     """A prefix that is missing is added; one that is there is not added again."""
-    with correspondent(server, postfix, automatic) as user:
-        prefix = prefix_of(user)
-    name = f"{prefix}Weg" if is_full else "Weg"
+    full_name = f"{imap.prefix}Weg"
+    name = full_name if is_full else "Weg"
     options = {"submit": {"sent-mailbox": name}}
     with (
-        running_proxy(tmp_path, server.port, postfix.port, options) as proxy,
-        correspondent(server, postfix, proxy) as user,
+        running_proxy(tmp_path, imap.port, postfix.port, options) as proxy,
+        correspondent(imap, postfix, proxy) as user,
     ):
         sent = user.send(PLAIN)
-        (copy,) = user.all_of(f"{prefix}Weg")
+        (copy,) = user.all_of(full_name)
         assert copy.endswith(sent)
-        assert f"{prefix}Weg" in subscribed(user)
+        assert full_name in subscribed(user)
 
 
 # What changes nothing
@@ -90,65 +73,50 @@ def test_named_mailbox(
 NOTHING_SEEN = rb"MESSAGES 2\b.*RECENT 2\b.*UNSEEN 2\b|MESSAGES 2\b.*UNSEEN 2\b.*RECENT 2\b"
 
 
-def deliver(server: RealImapServer, user: Correspondent, mailbox: str) -> None:
-    """Have two messages lie in a mailbox that no session has seen."""
-    if isinstance(server, Courier):  # what APPEND puts there is not recent
-        user.direct.select(mailbox)  # what was never SELECTed has another UIDVALIDITY each second
-        user.direct.close()
-        below = mailbox.removeprefix("INBOX")
-        for number in range(2):
-            path = server.maildir(user.user) / below / "new" / f"{number}.example"
-            path.write_bytes(STORED.octets.replace(b"\r\n", b"\n"))
-            give_to(account(), path)
-    else:
-        for _ in range(2):
-            user.store(STORED.octets, mailbox)
-
-
-def state(server: RealImapServer, user: Correspondent, mailbox: str) -> bytes:
-    """Return what STATUS says, which changes nothing itself; with HIGHESTMODSEQ, but for Courier."""
-    items = "MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN"
-    if not isinstance(server, Courier):
-        items += " HIGHESTMODSEQ"
+def state(row: ImapServer, user: Correspondent, mailbox: str) -> bytes:
+    """Return what STATUS says, which changes nothing itself."""
+    items = "MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN" + (" HIGHESTMODSEQ" if row.has_modseq else "")
     _, (said,) = user.direct.status(mailbox, f"({items})")
     assert isinstance(said, bytes)
     return said
 
 
-def test_what_is_referred_to_stays_recent_and_unseen(server: RealImapServer, ann: Correspondent) -> None:
-    deliver(server, ann, "INBOX")
-    before = state(server, ann, "INBOX")
+@pytest.mark.parametrize("whole", [False, True], ids=["parts", "whole submission"])
+def test_what_is_referred_to_stays_recent_and_unseen(imap_row: ImapServer, ann: Correspondent, whole: bool) -> None:
+    first, second = ann.deliver(STORED.octets, STORED.octets)
+    before = state(imap_row, ann, "INBOX")
     assert re.search(NOTHING_SEEN, before), before
-    urls = "/INBOX/;UID=1", "/INBOX/;UID=2/;SECTION=1"
-    assert len(ann.forward(draft(*map(reference, urls))).parts) == 2
-    assert state(server, ann, "INBOX") == before
-    assert len(ann.all_of(f"{prefix_of(ann)}Sent")) == 1
+    if whole:
+        ann.send(ENVELOPE + reference(f"/INBOX/;UID={first}"))
+    else:
+        urls = f"/INBOX/;UID={first}", f"/INBOX/;UID={second}/;SECTION=1"
+        assert len(ann.forward(draft(*map(reference, urls))).parts) == 2
+    assert state(imap_row, ann, "INBOX") == before
+    assert len(ann.all_of(ann.mailbox("Sent"))) == 1
 
 
 def test_what_is_referred_to_in_several_mailboxes_stays_recent_and_unseen(
-    server: RealImapServer, ann: Correspondent
+    imap_row: ImapServer, ann: Correspondent
 ) -> None:
-    other = f"{prefix_of(ann)}Archive"
-    ann.direct.create(other)
+    other = ann.new_mailbox("Archive")
     for mailbox in ("INBOX", other):
-        deliver(server, ann, mailbox)
-    before = [state(server, ann, mailbox) for mailbox in ("INBOX", other)]
+        assert ann.deliver(STORED.octets, STORED.octets, mailbox=mailbox) == [1, 2]
+    before = [state(imap_row, ann, mailbox) for mailbox in ("INBOX", other)]
     assert all(re.search(NOTHING_SEEN, each) for each in before), before
     urls = "/INBOX/;UID=1", f"/{other}/;UID=1", "/INBOX/;UID=2"
     assert len(ann.forward(draft(*map(reference, urls))).parts) == 3
-    assert [state(server, ann, mailbox) for mailbox in ("INBOX", other)] == before
-    assert len(ann.all_of(f"{prefix_of(ann)}Sent")) == 1
+    assert [state(imap_row, ann, mailbox) for mailbox in ("INBOX", other)] == before
+    assert len(ann.all_of(ann.mailbox("Sent"))) == 1
 
 
-def test_relative_urls_are_taken_where_there_is_catenate(server: RealImapServer, ann: Correspondent) -> None:
+def test_relative_urls_are_taken_where_there_is_catenate(imap_row: ImapServer, ann: Correspondent) -> None:
     """So a copy is put together on Dovecot and Cyrus; where they were not taken, it would be streamed."""
     offered = b"CATENATE" in ann.direct.capability()[1][0].split()
-    assert offered is not isinstance(server, Courier)
+    assert offered is imap_row.has_catenate
     if offered:
         ann.store(STORED.octets)
         ann.direct.select("INBOX", readonly=True)
-        ann.direct.create(f"{prefix_of(ann)}Weg")
-        status, said = ann.direct.xatom("APPEND", f"{prefix_of(ann)}Weg", 'CATENATE (URL ";UID=1/;SECTION=TEXT")')
+        status, said = ann.direct.xatom("APPEND", ann.new_mailbox("Weg"), 'CATENATE (URL ";UID=1/;SECTION=TEXT")')
         assert status == "OK", said
 
 
