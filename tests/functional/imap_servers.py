@@ -34,6 +34,7 @@ class ImapServer:
     has_unasked_literals: bool  # LITERAL+ (RFC 7888)
     stores_lone_line_ends: bool  # a message with a CR or LF of its own
     refused_names: tuple[str, ...] = ()  # of mailboxes, on the wire
+    odd_name: str = 'My "Sent" & mäil'  # as odd a mailbox name as it takes
     after_attached_text: bytes = b""  # what is taken for the end of an attached message's text, besides
 
 
@@ -52,6 +53,7 @@ CYRUS = ImapServer(
     has_catenate=True,
     has_unasked_literals=True,
     stores_lone_line_ends=False,
+    odd_name="My Sent & mäil",
     refused_names=(r'"say \"hello\""', r'"back\\slash"', '"100% {5}"'),
 )
 COURIER = ImapServer(
