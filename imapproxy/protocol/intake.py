@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from imapproxy.errors import LimitExceeded
-from imapproxy.protocol.action import LoggedIn, LoginRefused, ToUpstream
+from imapproxy.protocol.action import LoggedIn, LoggedOut, LoginRefused, ToUpstream
 from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.framing import CommandFramer, Octets
 from imapproxy.protocol.login import Credentials, LoginExchange
@@ -214,6 +214,7 @@ class Intake:
         self.credentials = None
         self.commands.max_line = MAX_LINE_BEFORE_LOGIN
         self.offer.unauthenticated()
+        self.output.actions.append(LoggedOut())
 
     # What steps do --------------------------------------------------------------------------------------------------
 
