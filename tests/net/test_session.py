@@ -711,6 +711,7 @@ def test_what_nobody_foresaw_is_logged_on_one_event_and_ends_the_session(log: Lo
         assert scene.client.hear_rest() == b""
         assert scene.server.hear_rest() == b""
     assert [line.split()[0] for line in log.lines] == ["disconnect", "session-failed"]
+    assert fields(log.lines[0])["reason"] == '"unexpected error"'
     assert log.lines[1].startswith("session-failed client=192.0.2.1\nTraceback")
     assert log.lines[1].endswith("RuntimeError: nobody foresaw this")
 
