@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple, cast
 
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.connection import Connection, lend_buffer, return_buffer
 from imapproxy.net.deflate import DeflatedConnection
 from imapproxy.protocol.action import Action, Close, Compress, StartTls, Submit, ToClient, ToUpstream
@@ -89,7 +90,10 @@ class Relay:
         self.end = "unexpected error"  # why the session ended, for the log; this is so unless run() or stop() says more
 
     def run(self) -> Pause | None:
-        """Relay; return what the session has to do (the client has then been sent all that came before), or None."""
+        """Relay; return what the session has to do (the client has then been sent all that came before), or None.
+
+        Raise what the dialogue does, and UpstreamUnavailable for a server that leaves before it greets.
+        """
         while not self._is_over():
             if self._pause is not None and not self.client.backlog_size:
                 pause, self._pause = self._pause, None
@@ -315,6 +319,9 @@ class Relay:
         return False
 
     def _end_of_upstream(self) -> bool:
+        # A server that has heard of the client's end has no reason to greet.
+        if not self._dialogue.is_greeted and not (self._client_ended and self._has_passed_all()):
+            raise UpstreamUnavailable("the IMAP server ended the connection before its greeting")
         self.stop("The IMAP server closed the connection", self._reason_of_end())
         return False
 

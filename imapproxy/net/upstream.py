@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
-from imapproxy.errors import UpstreamError
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.patient import Insecure, Lost, PatientStream, PeerFailure, Silent, Unreachable
 from imapproxy.protocol.condition import Condition, capabilities, condition, greeting
@@ -62,7 +62,7 @@ class _Refused(Exception):
 def connect_upstream(
     server: UpstreamServer, client: ClientAddress, deadline: float = math.inf
 ) -> tuple[socket.socket, bytes]:
-    """Return a socket connected to the IMAP server, and what the server has said on it; UpstreamError says why not.
+    """Return a socket connected to the IMAP server, and what the server has said on it, or raise UpstreamUnavailable.
 
     What it has said is for the client, and comes before what is read from the socket. Where there is something to be
     said first, that is done by ``deadline``, a time of ``monotonic``.
@@ -70,7 +70,7 @@ def connect_upstream(
     try:
         connection = socket.create_connection((server.host, server.port), timeout=CONNECT_TIMEOUT)
     except OSError as failure:
-        raise UpstreamError(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
+        raise UpstreamUnavailable(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
     if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must
         return connection, b""
     return _begun(connection, server, client, min(deadline, monotonic() + OPENING_TIMEOUT))
@@ -90,7 +90,7 @@ def _begun(
             said = _with_capabilities(_Dialogue(stream, deadline), said)
         connection, unread = stream.detach()
     except PeerFailure as failure:
-        raise UpstreamError(account_of(failure)) from failure
+        raise UpstreamUnavailable(account_of(failure)) from failure
     finally:
         stream.close()
     return connection, said + unread

@@ -40,6 +40,11 @@ class Dialogue:
         self.upstream_said_bye = False
 
     @property
+    def is_greeted(self) -> bool:
+        """Whether the server has greeted."""
+        return self._greeted
+
+    @property
     def authenticated(self) -> bool:
         """Whether the server accepted a login, or greeted with PREAUTH."""
         return self._intake.authenticated

@@ -740,6 +740,19 @@ def test_a_server_that_cannot_be_reached_is_said_with_a_code_that_phones_know(lo
     ]
 
 
+@pytest.mark.parametrize("words", [b"", b"* OK rea"])
+def test_a_server_that_ends_before_it_greets_is_one_that_cannot_be_reached(log: Log, stop: Stop, words: bytes) -> None:
+    """Courier does so past its MAXPERIP."""
+    with session(log, stop) as scene:
+        scene.server.say(words)
+        scene.server.close()
+        assert scene.client.hear_rest() == b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
+    reason = '"the IMAP server ended the connection before its greeting"'
+    assert log.lines[0] == f"upstream-unreachable client=192.0.2.1 reason={reason}"
+    assert fields(log.of("disconnect")[0])["reason"] == reason
+    assert len(log.lines) == 2
+
+
 # TLS and compression.
 
 

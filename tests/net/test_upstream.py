@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from imapproxy.errors import UpstreamError
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net import upstream
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.imap import BoundedIMAP, SideConnectionError
@@ -38,7 +38,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 
 def failure(server: UpstreamServer, deadline: float = PATIENCE) -> str:
-    with pytest.raises(UpstreamError) as caught:
+    with pytest.raises(UpstreamUnavailable) as caught:
         connect_upstream(server, CLIENT, monotonic() + deadline)
     return str(caught.value)
 
@@ -81,7 +81,7 @@ def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest
             other = others.enter_context(socket.socket())
             other.setblocking(False)
             other.connect_ex(listener.getsockname())
-        with pytest.raises(UpstreamError, match=r"^cannot reach the IMAP server: timed out$"):
+        with pytest.raises(UpstreamUnavailable, match=r"^cannot reach the IMAP server: timed out$"):
             connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
 
 
