@@ -293,26 +293,30 @@ class Relay:
 
     def _read_client(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.client.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_client(buffer, count))
-                return is_usual and self._dialogue.wants_client and not self.client.has_pending
-            return count is not None and self._end_of_client()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_client(buffer)
+        return_buffer(buffer)  # after an exception it is not: the last actions may still refer to it
+        return is_usual
+
+    def _take_from_client(self, buffer: bytearray) -> bool:
+        count = self.client.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_client(buffer, count))
+            return is_usual and self._dialogue.wants_client and not self.client.has_pending
+        return count is not None and self._end_of_client()
 
     def _read_upstream(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.upstream.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
-                # What came may have let held octets go, and the client be wanted again.
-                return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
-            return count is not None and self._end_of_upstream()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_upstream(buffer)
+        return_buffer(buffer)  # as above
+        return is_usual
+
+    def _take_from_upstream(self, buffer: bytearray) -> bool:
+        count = self.upstream.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
+            # What came may have let held octets go, and the client be wanted again.
+            return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
+        return count is not None and self._end_of_upstream()
 
     def _end_of_client(self) -> bool:
         self._client_ended = True
