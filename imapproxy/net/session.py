@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError
+from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError, UpstreamUnavailable
 from imapproxy.logs import LOGGER, record
 from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
 from imapproxy.net.client_address import ClientAddress, User
@@ -23,10 +23,22 @@ from imapproxy.net.service import Service
 from imapproxy.net.tls import HandshakeFailed, accept_tls
 from imapproxy.net.upstream import connect_upstream
 from imapproxy.protocol import response
-from imapproxy.protocol.action import Action, Compress, DraftOctets, DropDraft, LoggedIn, LoginRefused, StartTls, Submit
+from imapproxy.protocol.action import (
+    Action,
+    Compress,
+    DraftOctets,
+    DropDraft,
+    LoggedIn,
+    LoggedOut,
+    LoginRefused,
+    StartTls,
+    Submit,
+)
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
+
+UNAVAILABLE = "[UNAVAILABLE] The mail server is not reachable; try again later"
 
 
 def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> None:
@@ -132,12 +144,15 @@ class Session:
     def _go_upstream(self, deadline: float) -> None:
         try:
             upstream, said = connect_upstream(self._service.imap, self._client, deadline)
-        except UpstreamError as failure:
-            LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
-            turn_away(self._stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            turn_away(self._stream, UNAVAILABLE)
             return
         with upstream:
             self._converse(upstream, said, deadline)
+
+    def _warn_of_server(self, failure: UpstreamUnavailable) -> None:
+        LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
 
     # Relaying ---------------------------------------------------------------------------------------------------------
 
@@ -164,6 +179,9 @@ class Session:
             return step()
         except LimitExceeded as failure:
             relay.stop(str(failure), "client went past a limit")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            relay.stop(UNAVAILABLE, str(failure))
         except UpstreamError as failure:
             relay.stop("The IMAP server sent what cannot be understood", str(failure))
         return True
@@ -222,6 +240,8 @@ class Session:
             self._outbox.drop()
         elif isinstance(action, LoggedIn):
             self._log_in(action.credentials)
+        elif isinstance(action, LoggedOut):
+            self._log_out()
         elif isinstance(action, LoginRefused):
             self._refuse_login(action.credentials)
 
@@ -230,6 +250,10 @@ class Session:
         self._service.registry.count("logins_accepted")
         self._service.ledger.login_succeeded(self._client.host)
         self._log("login", tls=self._tls, mechanism=credentials.mechanism if credentials else None)
+
+    def _log_out(self) -> None:
+        self._log("logout")
+        self._user = None
 
     def _refuse_login(self, credentials: Credentials | None) -> None:
         """Count a failed login; the client's next octets are read only once it has waited for what that costs."""
