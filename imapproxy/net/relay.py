@@ -94,6 +94,9 @@ class Relay:
             if self._pause is not None and not self.client.backlog_size:
                 pause, self._pause = self._pause, None
                 return pause
+            if self._dialogue.waits_for_reader and not self.client.backlog_size:
+                self.perform(self._dialogue.answers_taken())
+                continue
             if self._client_ended and self._pause is None:
                 self._pass_end_of_client()
             self._set_interests()

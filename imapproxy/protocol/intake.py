@@ -17,11 +17,12 @@ from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.framing import CommandFramer, Octets
 from imapproxy.protocol.login import Credentials, LoginExchange
 from imapproxy.protocol.offer import Offer
-from imapproxy.protocol.output import MAX_UNSAID, Output
+from imapproxy.protocol.output import MAX_UNSAID, MAX_UNTAKEN, Output
 from imapproxy.protocol.terms import Terms
 
-# Before login a line holds at most a SASL response: OAuth tokens with all their claims reach 8 KiB or so in base64.
-MAX_LINE_BEFORE_LOGIN = 16 * 1024
+# The longest legal line before login is an ID (RFC 2971 section 3.3): 30 fields of 30 and 1024 octets, 62 KiB if each
+# octet is quoted by a backslash. A SASL response is shorter: OAuth tokens with all their claims take some 8 KiB.
+MAX_LINE_BEFORE_LOGIN = 64 * 1024
 # After it, a long UID set: Dovecot takes lines of 64 KiB unless told otherwise, Cyrus words of 128 KiB.
 MAX_LINE = 256 * 1024
 # Commands without their tagged response: past this the client is not read until some are complete.
@@ -145,7 +146,12 @@ class Intake:
         self._wait = Wait.END
 
     def _is_taking(self) -> bool:
-        return self._wait is None and len(self.outstanding) < MAX_OUTSTANDING and len(self.output.unsaid) < MAX_UNSAID
+        return (
+            self._wait is None
+            and len(self.outstanding) < MAX_OUTSTANDING
+            and len(self.output.unsaid) < MAX_UNSAID
+            and self.output.untaken < MAX_UNTAKEN
+        )
 
     def _advance(self) -> None:
         while self._is_taking() and self.step(self):

@@ -10,6 +10,7 @@ from imapproxy.net.connection import BUFFER_SIZE
 from imapproxy.net.relay import JOIN_LIMIT, Patience
 from imapproxy.protocol.action import Action, Close, DropDraft, LoggedIn, Submit, ToClient, ToUpstream
 from imapproxy.protocol.login import Credentials
+from imapproxy.protocol.output import MAX_UNTAKEN
 from tests.net.peers import SILENCE, Background, Peer, nothing_left
 from tests.net.relaying import GREETING, NOT_SOON, SMALL_BUFFERS, SOON, Running, logged_in, relaying, standing_by
 
@@ -123,12 +124,33 @@ def test_the_client_is_not_read_while_the_server_does_not_read() -> None:
         rest.result()
 
 
+REFUSED = b"x SUBMIT\r\n"
+REFUSAL = b"x BAD SUBMIT takes one argument: the message as a literal\r\n"  # the proxy's own
+
+
 def test_a_client_that_only_asks_and_never_reads_is_not_read_for_ever() -> None:
-    refused = b"x SUBMIT\r\n" * (1 << 20)  # each gets a BAD of the proxy's own
+    refused = REFUSED * (1 << 20)
     with logged_in(buffer_size=SMALL_BUFFERS) as running:
         said = running.client.say_what_is_taken(refused)
         assert said < len(refused)
-        assert running.stage.held() <= relay_module.MAX_CLIENT_BACKLOG + 8 * BUFFER_SIZE
+        assert running.stage.held() < MAX_UNTAKEN + len(REFUSAL)
+
+
+def test_a_client_that_asks_first_and_reads_later_gets_every_answer() -> None:
+    count = 40_000
+    with logged_in(buffer_size=SMALL_BUFFERS) as running:
+        asking = Background(lambda: running.client.say(REFUSED * count))
+        assert running.client.hear(len(REFUSAL) * count) == REFUSAL * count
+        asking.result()
+        running.converse(b"y NOOP\r\n", b"y OK\r\n")
+
+
+def test_a_client_that_asks_and_goes_ends_the_session() -> None:
+    with logged_in(buffer_size=SMALL_BUFFERS) as running:
+        running.client.say_what_is_taken(REFUSED * (1 << 20))
+        running.client.reset()
+        running.server.close()
+        running.end()
 
 
 # The client's end.

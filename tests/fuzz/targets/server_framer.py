@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from imapproxy.protocol.framing import Line, ResponseFramer
+from imapproxy.protocol.framing import Line, PassedLine, ResponseFramer
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference import stream as reference
 
@@ -31,6 +31,10 @@ def _framed(chunks: Sequence[bytes]) -> tuple[bytes, list[bytes], set[int]]:
     framer, given_out, lines, may_speak = ResponseFramer(), bytearray(), [], set()
     for chunk in chunks:
         for event in framer.feed(chunk, len(chunk)):
+            if isinstance(event, PassedLine):
+                lines.append(bytes(given_out.removesuffix(b"\r\n").rpartition(b"\r\n")[2]) + b"\r\n")
+                assert lines[-1].startswith(event.beginning)
+                continue
             given_out += event.octets
             if isinstance(event, Line):
                 lines.append(event.octets)
