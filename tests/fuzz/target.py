@@ -26,6 +26,9 @@ _MODULES = {
     "session": ("protocol", _DIALOGUE),
     "submit_answer": ("protocol", ["submit_answer", "response"]),
     "fetched": ("protocol", ["fetched", "body_structure"]),
+    "listed": ("protocol", ["fetched"]),
+    "proxy_header": ("protocol", ["proxy_header"]),
+    "deflate": ("net", ["deflate"]),
     "imap_url": ("message", ["imap_url"]),
     "header_policy": ("message", [*_MESSAGE, "address", "words"]),
     "references": ("message", [*_MESSAGE, "compose", "imap_url", "inclusion", "reference"]),
@@ -34,7 +37,9 @@ _MODULES = {
 
 
 # Those whose octets come in packets.
-_STREAMS = frozenset({"server_framer", "client_framer", "dialogue", "session", "header_policy"})
+_STREAMS = frozenset(
+    {"server_framer", "client_framer", "dialogue", "session", "header_policy", "listed", "proxy_header", "deflate"}
+)
 
 # A line of a dictionary, as libFuzzer reads it.
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
