@@ -94,7 +94,8 @@ install-program: install-needs
 	@$(INSTALL) -d $(TO_PROGRAM) $(DESTDIR)$(PREFIX)/bin $(addprefix $(TO_MAN)/man,1 5 8) $(TO_DOC)/examples
 	@find imapproxy -type f \( -name '*.py' -o -name py.typed \) -exec $(INSTALL_DATA) -D '{}' '$(TO_PROGRAM)/{}' \;
 	@set -e; for command in $(COMMANDS); do \
-		sed '1s|^.*$$|#!$(PYTHON)|' bin/$$command | $(INSTALL) /dev/stdin $(TO_PROGRAM)/$$command-command; \
+		sed -e '1s|^#!.*python3$$|#!$(PYTHON)|' -e 's|^python=.*|python=$(PYTHON)|' bin/$$command \
+			| $(INSTALL) /dev/stdin $(TO_PROGRAM)/$$command-command; \
 		ln -sf ../share/imapproxy/$$command-command $(DESTDIR)$(PREFIX)/bin/$$command; done
 	@test -n "$(DESTDIR)" || $(PYTHON) -m compileall -q $(TO_PROGRAM)
 	@$(FOR_PREFIX) docs/man/imap-submit.1 | $(INSTALL_DATA) /dev/stdin $(TO_MAN)/man1/imap-submit.1

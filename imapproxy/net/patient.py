@@ -72,7 +72,7 @@ class PatientStream:
         """Connect to the first of the host's addresses that can be reached; each attempt has its ``timeout``."""
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that the resolver cannot even be asked for
+        except OSError as error:
             raise Unreachable from error
         if not any(self._reaches(family, address, timeout) for family, _, _, _, address in addresses):
             raise Unreachable

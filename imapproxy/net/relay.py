@@ -86,7 +86,7 @@ class Relay:
         self._closing = False
         self._held_until: float | None = None
         self._pause: Pause | None = None
-        self.end = "client left"  # why the session ended, for the log
+        self.end = "unexpected error"  # why the session ended, for the log; this is so unless run() or stop() says more
 
     def run(self) -> Pause | None:
         """Relay; return what the session has to do (the client has then been sent all that came before), or None."""
@@ -97,13 +97,16 @@ class Relay:
             if self._dialogue.waits_for_reader and not self.client.backlog_size:
                 self.perform(self._dialogue.answers_taken())
                 continue
-            if self._client_ended and self._pause is None:
-                self._pass_end_of_client()
+            if self._client_ended and self._has_passed_all():
+                # A half-close: a client may end its side and still read (``imap commands | nc``).
+                self.upstream.end_output()
             self._set_interests()
             if self._needs_care():
                 self._relay_once()
             else:
                 self._relay_until_change()
+        if not self._closing:
+            self.end = self._reason_of_end()
         return None
 
     def replace_client(self, client: Connection | DeflatedConnection) -> None:
@@ -149,10 +152,23 @@ class Relay:
     def _is_over(self) -> bool:
         if self._closing:
             return not self.client.backlog_size
-        if not (self.client.lost and self._client_ended):
+        if not self._client_ended or not self._has_passed_all() or self._is_held():
             return False
-        # What a client sent before it vanished has been sent: a whole SUBMIT, or the end of an APPEND.
+        # A lost client reads no answers. A client that only ended its side reads those to all that it sent; the server
+        # has heard of that end, but need not end the connection.
+        return self.client.lost or not (self.client.backlog_size or self._dialogue.awaits_server)
+
+    def _has_passed_all(self) -> bool:
+        """Return True if the server has all that the client sent: a whole SUBMIT, or the end of an APPEND.
+
+        The server must not hear of the client's end before: it might leave commands undone, and a SUBMIT that waits for
+        them would never start.
+        """
         return self._pause is None and not self.upstream.backlog_size and not self._dialogue.is_behind
+
+    def _is_held(self) -> bool:
+        """Return True while the client waits for a failed login, which it cannot cut short by ending its side."""
+        return self._held_until is not None and time.monotonic() < self._held_until
 
     # What is waited for, and how long -------------------------------------------------------------------------------
 
@@ -170,7 +186,7 @@ class Relay:
         return not self.client.backlog_size and self._pause is None and not self._closing and self._held_until is None
 
     def _set_interests(self) -> None:
-        if self._held_until is not None and self._held_until <= time.monotonic():
+        if not self._is_held():
             self._held_until = None
         self._set_interest(self.client, self._may_read_client())
         self._set_interest(self.upstream, self._may_read_upstream())
@@ -298,22 +314,15 @@ class Relay:
         self._client_ended = True
         return False
 
-    def _pass_end_of_client(self) -> None:
-        """Pass on a half-close: a client may end its side and still read (``imap commands | nc``).
-
-        Not before the server has had all that the client sent: one that hears of the end may leave commands undone,
-        and a SUBMIT that waits for them would never start.
-        """
-        if not self._dialogue.is_behind and not self.upstream.backlog_size:
-            self.upstream.end_output()
-
     def _end_of_upstream(self) -> bool:
-        if self._dialogue.upstream_said_bye:
-            end = "server said goodbye"
-        else:
-            end = "client left" if self._client_ended else "server closed the connection"
-        self.stop("The IMAP server closed the connection", end)
+        self.stop("The IMAP server closed the connection", self._reason_of_end())
         return False
+
+    def _reason_of_end(self) -> str:
+        """Return why the session ends where a peer has ended the connection."""
+        if self._dialogue.upstream_said_bye:
+            return "server said goodbye"
+        return "client left" if self._client_ended else "server closed the connection"
 
 
 def _is_intricate(connection: Connection | DeflatedConnection) -> bool:

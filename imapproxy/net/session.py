@@ -23,7 +23,17 @@ from imapproxy.net.service import Service
 from imapproxy.net.tls import HandshakeFailed, accept_tls
 from imapproxy.net.upstream import connect_upstream
 from imapproxy.protocol import response
-from imapproxy.protocol.action import Action, Compress, DraftOctets, DropDraft, LoggedIn, LoginRefused, StartTls, Submit
+from imapproxy.protocol.action import (
+    Action,
+    Compress,
+    DraftOctets,
+    DropDraft,
+    LoggedIn,
+    LoggedOut,
+    LoginRefused,
+    StartTls,
+    Submit,
+)
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
@@ -222,6 +232,8 @@ class Session:
             self._outbox.drop()
         elif isinstance(action, LoggedIn):
             self._log_in(action.credentials)
+        elif isinstance(action, LoggedOut):
+            self._log_out()
         elif isinstance(action, LoginRefused):
             self._refuse_login(action.credentials)
 
@@ -230,6 +242,10 @@ class Session:
         self._service.registry.count("logins_accepted")
         self._service.ledger.login_succeeded(self._client.host)
         self._log("login", tls=self._tls, mechanism=credentials.mechanism if credentials else None)
+
+    def _log_out(self) -> None:
+        self._log("logout")
+        self._user = None
 
     def _refuse_login(self, credentials: Credentials | None) -> None:
         """Count a failed login; the client's next octets are read only once it has waited for what that costs."""

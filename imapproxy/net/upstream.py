@@ -69,9 +69,8 @@ def connect_upstream(
     """
     try:
         connection = socket.create_connection((server.host, server.port), timeout=CONNECT_TIMEOUT)
-    except (OSError, UnicodeError) as failure:  # UnicodeError: a name that the resolver cannot even be asked for
-        reason = failure.strerror if isinstance(failure, OSError) else None
-        raise UpstreamError(f"cannot reach the IMAP server: {reason or failure}") from failure
+    except OSError as failure:
+        raise UpstreamError(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
     if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must
         return connection, b""
     return _begun(connection, server, client, min(deadline, monotonic() + OPENING_TIMEOUT))

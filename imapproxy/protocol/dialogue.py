@@ -60,6 +60,11 @@ class Dialogue:
         return self._intake.is_behind
 
     @property
+    def awaits_server(self) -> bool:
+        """Whether the server still has to say something that needs no more octets of the client's."""
+        return self._intake.awaits_server
+
+    @property
     def doing(self) -> str:
         """What the client is about, in one short printable word, for a status; any thread may ask."""
         return self._intake.doing

@@ -192,7 +192,7 @@ def send_without_end(stream: PatientStream) -> None:
 def test_a_server_that_cannot_be_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    for host in ("127.0.0.1", "255.255.255.255", "no such host", "x" * 64):
+    for host in ("127.0.0.1", "255.255.255.255", "no such host"):
         with closing(PatientStream(Waits(), INTERVAL)) as stream, pytest.raises(Unreachable):
             stream.connect(host, port, TIMEOUT)
 

@@ -190,6 +190,95 @@ def test_a_half_close_behind_a_submission_leaves_it_its_answer() -> None:
     assert running.stage.submitted == [b"hello"]
 
 
+# What reaches the server before a client ends its side, what the client says besides, and the server's answer. The
+# server never ends the connection.
+LAST_WORDS = [
+    pytest.param(b"", b"", b"", id="nothing"),
+    pytest.param(b"b NOOP\r\n", b"", b"b OK done\r\n", id="a command"),
+    pytest.param(b"b NOOP\r\n", b"c NO", b"b OK done\r\n", id="half a line"),
+    pytest.param(b"b AUTHENTICATE PLAIN\r\n", b"", b"+ \r\n", id="half an exchange"),
+]
+
+
+def end_side(running: Running, passed: bytes, besides: bytes, answer: bytes) -> None:
+    """Have the client say its last words and hear the answer to them."""
+    running.client.say(passed + besides)
+    running.client.end_output()
+    running.server.expect(passed)
+    running.server.say(answer)
+    running.client.expect(answer)
+
+
+@pytest.mark.parametrize(
+    ("passed", "besides", "answer"),
+    [*LAST_WORDS, pytest.param(b"b LOGIN {4}\r\n", b"fr", b"+ go\r\n", id="half a login")],
+)
+def test_a_client_that_ends_its_side_before_login_ends_the_session_once_it_has_its_answers(
+    passed: bytes, besides: bytes, answer: bytes
+) -> None:
+    with relaying() as running:
+        running.converse(b"", GREETING)
+        end_side(running, passed, besides, answer)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_before_the_greeting_hears_it_and_its_answers() -> None:
+    with relaying() as running:
+        running.client.say(b"b NOOP\r\n")
+        running.client.end_output()
+        assert not running.client.is_spoken_to()
+        running.server.say(GREETING)
+        running.server.expect(b"b NOOP\r\n")
+        running.server.say(b"b OK done\r\n")
+        assert running.client.hear_rest() == GREETING + b"b OK done\r\n"
+        assert running.end() == "client left"
+
+
+@pytest.mark.parametrize(
+    ("passed", "besides", "answer"),
+    [
+        *LAST_WORDS,
+        pytest.param(b"b IDLE\r\n", b"", b"+ go\r\n", id="idle"),
+        pytest.param(b"b APPEND INBOX {5+}\r\nhel", b"", b"", id="half an upload"),
+        pytest.param(b"", b"b SUBMIT {5+}\r\nhel", b"", id="half a submission"),
+    ],
+)
+def test_a_client_that_ends_its_side_after_login_ends_the_session_once_it_has_its_answers(
+    passed: bytes, besides: bytes, answer: bytes
+) -> None:
+    with logged_in() as running:
+        end_side(running, passed, besides, answer)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_has_a_response_whole_even_behind_its_last_answer() -> None:
+    with logged_in() as running:
+        running.client.say(b"b NOOP\r\n")
+        running.client.end_output()
+        running.server.say(b"b OK done\r\n* 1 FETCH (BODY[] {5}\r\nhe")
+        running.client.expect(b"b OK done\r\n* 1 FETCH (BODY[] {5}\r\nhe")
+        assert not running.client.is_spoken_to()
+        running.server.say(b"llo)\r\n")
+        assert running.client.hear_rest() == b"llo)\r\n"
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_waits_for_a_failed_login_all_the_same() -> None:
+    with relaying() as running:
+        running.stage.hold = 2 * SOON
+        running.converse(b"", GREETING)
+        running.client.say(b"a LOGIN fred guess\r\n")
+        running.client.end_output()
+        assert running.server.hear_rest() == b"a LOGIN fred guess\r\n"
+        running.server.say(b"a NO wrong\r\n")
+        running.client.expect(b"a NO wrong\r\n")
+        assert not running.client.is_spoken_to(within=SOON)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
+
+
 def vanish(client: Peer) -> None:
     client.reset()
 
@@ -354,8 +443,7 @@ def test_what_is_said_before_the_server_goes_arrives_whole() -> None:
 def test_a_login_has_its_time() -> None:
     with relaying(Patience(SOON, NOT_SOON)) as running:
         running.server.say(GREETING)
-        running.client.expect(GREETING)
-        assert running.client.hear_rest() == LATE
+        assert running.client.hear_rest().removeprefix(GREETING) == LATE
         assert running.server.hear_rest() == b""
         assert running.end() == "login timeout"
 
@@ -460,6 +548,7 @@ def test_a_submission_does_not_begin_for_a_client_that_reads_nothing(monkeypatch
 
 
 def half_close(running: Running) -> Peer:
+    running.client.say(b"b NOOP\r\n")
     running.client.end_output()
     running.server.hear_rest()
     return running.client

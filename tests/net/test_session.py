@@ -211,6 +211,29 @@ def test_a_login_with_a_mechanism_that_cannot_be_read_is_logged_without_its_user
     assert log.lines[0] == "login client=192.0.2.1"
 
 
+def test_a_user_who_unauthenticates_is_forgotten_by_the_log_and_the_status(log: Log, stop: Stop) -> None:
+    with session(log, stop) as scene:
+        scene.server.say(b"* OK [CAPABILITY IMAP4rev1 UNAUTHENTICATE] ready\r\n")
+        scene.client.hear_line()
+        for command, answer in (
+            (LOGIN, b"a OK done\r\n"),
+            (b"b UNAUTHENTICATE\r\n", b"b OK done\r\n"),
+            (b"c LOGIN ann guess\r\n", b"c NO wrong\r\n"),
+        ):
+            scene.client.say(command)
+            scene.server.expect(command)
+            scene.server.say(answer)
+            scene.client.expect(answer)
+        (running,) = scene.service.registry.report()["sessions"]
+        assert (running["user"], running["doing"]) == (None, "login")
+    assert [line.partition(" reason=")[0] for line in log.lines] == [
+        "login user=fred client=192.0.2.1 mechanism=LOGIN",
+        "logout user=fred client=192.0.2.1",
+        "login-refused user=ann client=192.0.2.1 mechanism=LOGIN",
+        "disconnect client=192.0.2.1",
+    ]
+
+
 def test_a_submission_is_logged(log: Log, stop: Stop) -> None:
     with session(log, stop) as scene:
         scene.log_in()
@@ -688,6 +711,7 @@ def test_what_nobody_foresaw_is_logged_on_one_event_and_ends_the_session(log: Lo
         assert scene.client.hear_rest() == b""
         assert scene.server.hear_rest() == b""
     assert [line.split()[0] for line in log.lines] == ["disconnect", "session-failed"]
+    assert fields(log.lines[0])["reason"] == '"unexpected error"'
     assert log.lines[1].startswith("session-failed client=192.0.2.1\nTraceback")
     assert log.lines[1].endswith("RuntimeError: nobody foresaw this")
 

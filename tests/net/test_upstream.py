@@ -70,9 +70,8 @@ def test_a_server_that_does_not_listen_cannot_be_reached() -> None:
     assert failure(UpstreamServer("127.0.0.1", port)) == "cannot reach the IMAP server: Connection refused"
 
 
-@pytest.mark.parametrize("host", ["::1%nosuch", "x" * 64])
-def test_a_server_whose_address_is_none_cannot_be_reached(host: str) -> None:
-    assert failure(UpstreamServer(host, 143)).startswith("cannot reach the IMAP server: ")
+def test_a_server_whose_address_is_none_cannot_be_reached() -> None:
+    assert failure(UpstreamServer("::1%nosuch", 143)).startswith("cannot reach the IMAP server: ")
 
 
 def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

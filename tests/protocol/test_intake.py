@@ -100,6 +100,62 @@ def test_lines_that_are_no_commands_end_the_session_once_there_are_too_many() ->
         scene.client(b"\r\n")
 
 
+class TestAwaitingTheServer:
+    """Whether the server still has to say something to a client that sends no more."""
+
+    def test_it_has_to_greet(self) -> None:
+        scene = Scene()
+        assert scene.dialogue.awaits_server
+        scene.play(GREETING)
+        assert not scene.dialogue.awaits_server
+
+    @pytest.mark.parametrize(
+        ("client", "server"),
+        [
+            ("a NOOP\r\n", ""),
+            ("a IDLE\r\n", ""),
+            ("a AUTHENTICATE PLAIN\r\n", ""),
+            ("a APPEND x {3}\r\n", ""),
+            ("a APPEND x {3+}\r\nabc\r\n", ""),
+            ("a NOOP\r\nb APPEND x {3+}\r\na", ""),
+            ("a NOOP\r\nb STARTTLS {3+}\r\na", ""),  # dropped, since it is refused
+            ("a NOOP\r\nb SUBMIT {3+}\r\na", ""),
+            ("", "* 1 FETCH (BODY[] {3}\r\na"),
+            ("\r\n", "* 1 FETCH (BODY[] {3}\r\na"),  # whose BAD waits for the end of the response
+        ],
+    )
+    def test_it_has_to_answer(self, client: str, server: str) -> None:
+        scene = Scene()
+        scene.play(GREETING + LOGIN)
+        scene.server(server.encode())
+        scene.client(client.encode())
+        assert scene.dialogue.awaits_server
+
+    @pytest.mark.parametrize(
+        ("client", "server"),
+        [
+            ("", ""),
+            ("a NOO", ""),
+            ("a NOOP\r\n", "a OK\r\n"),
+            ("a IDLE\r\n", "+\r\n"),
+            ("a AUTHENTICATE PLAIN\r\n", "+\r\n"),
+            ("a APPEND x {3}\r\n", "+\r\n"),
+            ("a APPEND x {3}\r\n", "+\r\na NO\r\n"),
+            ("a APPEND x {3}\r\n", "a NO\r\n"),
+            ("a APPEND x {3+}\r\na", ""),
+            ("a NOOP\r\nb APPEND x {3+}\r\na", "a OK\r\n"),
+            ("a SUBMIT {3+}\r\na", ""),
+            ("a STARTTLS {3+}\r\na", ""),
+        ],
+    )
+    def test_it_has_said_all_that_it_can(self, client: str, server: str) -> None:
+        scene = Scene()
+        scene.play(GREETING + LOGIN)
+        scene.client(client.encode())
+        scene.server(server.encode())
+        assert not scene.dialogue.awaits_server
+
+
 @pytest.mark.parametrize(
     ("script", "doing"),
     [
