@@ -111,7 +111,8 @@ class Session:
 
     def report(self) -> SessionReport:
         """Return what others may know; any thread may ask."""
-        connection = self._relay.client if self._relay else None
+        relay = self._relay  # which is gone at the next look if the session ends meanwhile
+        connection = relay.client if relay else None
         return SessionReport(
             user=self._user,
             client=self._client.host,
