@@ -28,7 +28,7 @@ def lend_buffer() -> bytearray:
 
 
 def return_buffer(buffer: bytearray) -> None:
-    """Keep a lent buffer for the next read."""
+    """Keep a lent buffer for the next read, of any session: nothing may refer to it any more."""
     if len(_spare_buffers) < SPARE_BUFFERS:
         _spare_buffers.append(buffer)
 

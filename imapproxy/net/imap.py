@@ -28,6 +28,7 @@ from imapproxy.net.patient import (
     PeerFailure,
     Silent,
     Unreachable,
+    Unverified,
 )
 from imapproxy.net.upstream import Garbled, TurnedAway, UpstreamServer, account_of, begin
 from imapproxy.protocol.condition import RespText
@@ -55,6 +56,7 @@ _CODES: dict[type[BaseException], str] = {
     Lost: "4.4.2",
     TurnedAway: "4.4.2",
     Insecure: "4.7.5",
+    Unverified: "4.7.5",
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple, cast
 
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.connection import Connection, lend_buffer, return_buffer
 from imapproxy.net.deflate import DeflatedConnection
 from imapproxy.protocol.action import Action, Close, Compress, StartTls, Submit, ToClient, ToUpstream
@@ -89,7 +90,10 @@ class Relay:
         self.end = "unexpected error"  # why the session ended, for the log; this is so unless run() or stop() says more
 
     def run(self) -> Pause | None:
-        """Relay; return what the session has to do (the client has then been sent all that came before), or None."""
+        """Relay; return what the session has to do (the client has then been sent all that came before), or None.
+
+        Raise what the dialogue does, and UpstreamUnavailable for a server that leaves before it greets.
+        """
         while not self._is_over():
             if self._pause is not None and not self.client.backlog_size:
                 pause, self._pause = self._pause, None
@@ -289,32 +293,39 @@ class Relay:
 
     def _read_client(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.client.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_client(buffer, count))
-                return is_usual and self._dialogue.wants_client and not self.client.has_pending
-            return count is not None and self._end_of_client()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_client(buffer)
+        return_buffer(buffer)  # after an exception it is not: the last actions may still refer to it
+        return is_usual
+
+    def _take_from_client(self, buffer: bytearray) -> bool:
+        count = self.client.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_client(buffer, count))
+            return is_usual and self._dialogue.wants_client and not self.client.has_pending
+        return count is not None and self._end_of_client()
 
     def _read_upstream(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.upstream.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
-                # What came may have let held octets go, and the client be wanted again.
-                return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
-            return count is not None and self._end_of_upstream()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_upstream(buffer)
+        return_buffer(buffer)  # as above
+        return is_usual
+
+    def _take_from_upstream(self, buffer: bytearray) -> bool:
+        count = self.upstream.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
+            # What came may have let held octets go, and the client be wanted again.
+            return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
+        return count is not None and self._end_of_upstream()
 
     def _end_of_client(self) -> bool:
         self._client_ended = True
         return False
 
     def _end_of_upstream(self) -> bool:
+        # A server that has heard of the client's end has no reason to greet.
+        if not self._dialogue.is_greeted and not (self._client_ended and self._has_passed_all()):
+            raise UpstreamUnavailable("the IMAP server ended the connection before its greeting")
         self.stop("The IMAP server closed the connection", self._reason_of_end())
         return False
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError
+from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError, UpstreamUnavailable
 from imapproxy.logs import LOGGER, record
 from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
 from imapproxy.net.client_address import ClientAddress, User
@@ -37,6 +37,8 @@ from imapproxy.protocol.action import (
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
+
+UNAVAILABLE = "[UNAVAILABLE] The mail server is not reachable; try again later"
 
 
 def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> None:
@@ -109,7 +111,8 @@ class Session:
 
     def report(self) -> SessionReport:
         """Return what others may know; any thread may ask."""
-        connection = self._relay.client if self._relay else None
+        relay = self._relay  # which is gone at the next look if the session ends meanwhile
+        connection = relay.client if relay else None
         return SessionReport(
             user=self._user,
             client=self._client.host,
@@ -142,12 +145,15 @@ class Session:
     def _go_upstream(self, deadline: float) -> None:
         try:
             upstream, said = connect_upstream(self._service.imap, self._client, deadline)
-        except UpstreamError as failure:
-            LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
-            turn_away(self._stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            turn_away(self._stream, UNAVAILABLE)
             return
         with upstream:
             self._converse(upstream, said, deadline)
+
+    def _warn_of_server(self, failure: UpstreamUnavailable) -> None:
+        LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
 
     # Relaying ---------------------------------------------------------------------------------------------------------
 
@@ -174,6 +180,9 @@ class Session:
             return step()
         except LimitExceeded as failure:
             relay.stop(str(failure), "client went past a limit")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            relay.stop(UNAVAILABLE, str(failure))
         except UpstreamError as failure:
             relay.stop("The IMAP server sent what cannot be understood", str(failure))
         return True

@@ -24,8 +24,8 @@ class Dialogue:
     """The state machine of one session.
 
     Views among the actions' octets are valid as long as the buffer they came in is unchanged. ``from_client`` and
-    ``from_upstream`` raise LimitExceeded or UpstreamError for what ends the session; ``farewell`` then says goodbye
-    where that can still be said.
+    ``from_upstream`` raise LimitExceeded or UpstreamError for what ends the session; ``farewell`` then returns what
+    was still to be done, with views of the same buffer, and says goodbye where that can still be said.
     """
 
     __slots__ = ("_greeted", "_intake", "_offer", "_output", "_responses", "upstream_said_bye")
@@ -38,6 +38,11 @@ class Dialogue:
         self._intake = Intake(terms, self._offer, self._output, take_command)
         self._greeted = False
         self.upstream_said_bye = False
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether the server has greeted."""
+        return self._greeted
 
     @property
     def authenticated(self) -> bool:

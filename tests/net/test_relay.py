@@ -5,6 +5,7 @@ from time import process_time
 
 import pytest
 
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net import relay as relay_module
 from imapproxy.net.connection import BUFFER_SIZE
 from imapproxy.net.relay import JOIN_LIMIT, Patience
@@ -408,10 +409,35 @@ def test_a_server_that_goes_in_the_middle_of_a_line_is_not_excused_there() -> No
         assert said.startswith(heard)
 
 
-def test_a_server_that_goes_before_it_greets_is_excused() -> None:
+@pytest.mark.parametrize("words", [b"", b"* OK rea"])
+@pytest.mark.parametrize("go", [close, vanish])
+def test_a_server_that_goes_before_it_greets_is_unavailable(go: Callable[[Peer], None], words: bytes) -> None:
+    with standing_by() as running:
+        running.server.say(words)
+        go(running.server)
+        running.begin()
+        with pytest.raises(UpstreamUnavailable, match=r"^the IMAP server ended the connection before its greeting$"):
+            running.end()
+
+
+def test_a_server_that_goes_before_it_greets_is_unavailable_for_a_client_that_waits_to_be_heard() -> None:
+    with standing_by() as running:
+        running.client.say(b"a NOOP\r\n")
+        running.client.end_output()
+        running.begin()
+        assert not running.client.is_spoken_to()
+        running.server.close()
+        with pytest.raises(UpstreamUnavailable):
+            running.end()
+
+
+def test_a_server_need_not_greet_a_client_that_has_left() -> None:
     with relaying() as running:
+        running.client.end_output()
+        assert running.server.hear_rest() == b""
         running.server.close()
         assert running.client.hear_rest() == LOST
+        assert running.end() == "client left"
 
 
 def test_a_server_that_goes_in_an_upload_ends_it() -> None:

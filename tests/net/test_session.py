@@ -23,6 +23,7 @@ from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.message import Rendering
 from imapproxy.message.reference import Reference
 from imapproxy.net import outbox as outbox_module
+from imapproxy.net import relay as relay_module
 from imapproxy.net import session as session_module
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.connection import Connection
@@ -680,6 +681,43 @@ def test_a_client_past_a_limit_is_told_and_let_go(log: Log, stop: Stop) -> None:
     assert fields(log.of("disconnect")[0])["reason"] == '"client went past a limit"'
 
 
+UNCLEAN = b"* BYE A line must end in CRLF, and hold no other CR, LF or NUL\r\n"
+
+
+@pytest.fixture
+def _buffers_used_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have another session read into each buffer as soon as it is given back."""
+
+    def return_buffer(buffer: bytearray) -> None:
+        buffer[:] = b"#" * len(buffer)
+
+    monkeypatch.setattr(relay_module, "return_buffer", return_buffer)
+
+
+@pytest.mark.usefixtures("_buffers_used_by_others")
+def test_what_came_before_a_limit_reaches_the_server_as_it_was(log: Log, stop: Stop) -> None:
+    """Else it would get what another session read meanwhile: somebody else's mail in the user's own mailbox."""
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"b APPEND INBOX {5+}\r\nhello\0\r\n")
+        assert scene.server.hear_rest() == b"b APPEND INBOX {5+}\r\nhello"
+        assert scene.client.hear_rest() == UNCLEAN
+
+
+@pytest.mark.usefixtures("_buffers_used_by_others")
+def test_what_came_before_a_limit_reaches_the_client_as_it_was(log: Log, stop: Stop) -> None:
+    """Else a client could choose to be shown what other sessions read."""
+    response = b"* 1 FETCH (BODY[] {5}\r\nhello)\r\n+ go on\r\n"
+    with session(log, stop) as scene:
+        scene.log_in()
+        scene.client.say(b"b APPEND INBOX {5}\r\n")
+        scene.server.expect(b"b APPEND INBOX {5}\r\n")
+        scene.client.say(b"hello\0\r\n")
+        assert not scene.server.is_spoken_to()
+        scene.server.say(response)
+        assert scene.client.hear_rest() == response + UNCLEAN
+
+
 def test_a_goodbye_reaches_a_client_that_is_still_speaking(log: Log, stop: Stop) -> None:
     with listening() as listener:
         client, stream = tcp_pair()
@@ -738,6 +776,19 @@ def test_a_server_that_cannot_be_reached_is_said_with_a_code_that_phones_know(lo
     assert log.lines == [
         'upstream-unreachable client=192.0.2.1 reason="cannot reach the IMAP server: Connection refused"'
     ]
+
+
+@pytest.mark.parametrize("words", [b"", b"* OK rea"])
+def test_a_server_that_ends_before_it_greets_is_one_that_cannot_be_reached(log: Log, stop: Stop, words: bytes) -> None:
+    """Courier does so past its MAXPERIP."""
+    with session(log, stop) as scene:
+        scene.server.say(words)
+        scene.server.close()
+        assert scene.client.hear_rest() == b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
+    reason = '"the IMAP server ended the connection before its greeting"'
+    assert log.lines[0] == f"upstream-unreachable client=192.0.2.1 reason={reason}"
+    assert fields(log.of("disconnect")[0])["reason"] == reason
+    assert len(log.lines) == 2
 
 
 # TLS and compression.
