@@ -73,7 +73,7 @@ class Outbox:
         identity = identity_of(content) if journal else ""
         if journal is None or not identity:
             return self._send(content, user, Unrecorded())
-        found = self._claim(journal, key_of(user.credentials.user, self._draft.digest()))
+        found = self._claim(journal, key_of(user.credentials.account, self._draft.digest()))
         if isinstance(found, Earlier):
             return found
         with found as claim:
@@ -110,10 +110,9 @@ class Outbox:
 
     def _send(self, content: Octets, user: User, claim: Claim | Unrecorded) -> Submitted:
         service, site = self._service, self._service.site
-        name, client = user.credentials.user, user.address
-        if not service.ledger.may_submit(name):
+        if not service.ledger.may_submit(user.credentials.account):
             raise SubmissionRefused("4.7.1 too many submissions; try again later")
-        submitter = Submitter(name, client.host, client.server_host)
+        submitter = Submitter(user.credentials.user, user.address.host, user.address.server_host)
         stamp = Stamp(datetime.now().astimezone(), secrets.token_hex(12))
 
         def deliver_for_user(message: Message) -> Accepted:
@@ -129,4 +128,4 @@ class Outbox:
 
 
 def _log_doubt(user: User, identity: str) -> None:
-    LOGGER.warning(record("double-possible", user=user.credentials.user, client=user.address.host, message=identity))
+    LOGGER.warning(record("double-possible", user=user.credentials.account, client=user.address.host, message=identity))

@@ -1,5 +1,6 @@
 """A draft while it comes in, and what keeps it from going out before anybody is asked; the rest is a session's test."""
 
+import base64
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -95,6 +96,25 @@ def test_a_user_past_the_limit_is_refused_before_anybody_is_asked(stop: Stop) ->
         assert smtp.commands == []
 
 
+SPELLINGS = ("alice", "ALICE", "Alice", "aLiCe")
+
+
+def spelled(user: str) -> User:
+    return replace(FRED, credentials=replace(FRED.credentials, user=user, login=user))
+
+
+def test_a_limit_is_a_users_however_the_name_is_written(stop: Stop) -> None:
+    with FakeSmtp() as smtp, counting(submissions_per_hour=2) as ledger:
+        service = service_for(1, smtp.port, stop.fd, ledger=ledger)
+        draft = memoryview(bytes(DRAFT).replace(b"fred@", b"alice@"))
+        for user in SPELLINGS[:2]:
+            assert isinstance(submitted(service, draft, spelled(user)), Submitted)
+        for user in SPELLINGS:
+            with pytest.raises(SubmissionRefused, match=r"4\.7\.1"):
+                submitted(service, draft, spelled(user))
+        assert len(smtp.messages) == 2
+
+
 def test_while_others_submit_it_waits_and_says_so(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "WAITING_INTERVAL", 0.01)
     places = threading.BoundedSemaphore(1)
@@ -158,6 +178,32 @@ def test_another_user_or_another_octet_is_another_message(stop: Stop, journal: J
         for user in (FRED, ann):
             assert isinstance(submitted(service, anybodys, user), Submitted)
         assert len(smtp.messages) == 5
+
+
+def test_a_user_has_submitted_it_however_the_name_is_written(stop: Stop, journal: Journal, log: Log) -> None:
+    with FakeSmtp(replies={".": Turns(CLOSE, "250 ok")}) as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        draft = memoryview(bytes(IDENTIFIED).replace(b"fred@", b"alice@"))
+        with pytest.raises(DeliveryUncertain):
+            submitted(service, draft, spelled("alice"))
+        assert isinstance(submitted(service, draft, spelled("ALICE")), Submitted)
+        assert log.of("double-possible")[0].split()[1] == "user=alice"
+        for user in SPELLINGS:
+            assert isinstance(submitted(service, draft, spelled(user)), Earlier)
+
+
+def test_the_servers_are_told_the_name_as_the_client_wrote_it(stop: Stop) -> None:
+    """Where letters matter to them, no other name would let the user in."""
+    with FakeSmtp(["AUTH PLAIN"]) as smtp, ScriptedImap() as imap:
+        service = service_for(imap.port, smtp.port, stop.fd, site=replace(SITE, sent_mailbox="Sent"))
+        service = replace(service, smtp=replace(service.smtp, auth="user"))
+        draft = memoryview(bytes(DRAFT).replace(b"fred@", b"alice@"))
+        told = submitted(service, draft, spelled("aLiCe"))
+        assert isinstance(told, Submitted)
+        assert not told.sent_failure
+        proof = b"\0aLiCe\0sesame"
+        assert f"AUTH PLAIN {base64.b64encode(proof).decode()}" in smtp.commands
+        assert imap.answers == [proof]
 
 
 def test_what_has_neither_message_id_nor_date_goes_out_each_time(stop: Stop, journal: Journal) -> None:
