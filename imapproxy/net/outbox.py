@@ -15,7 +15,7 @@ from imapproxy.message.identity import identity_of
 from imapproxy.message.message import Message, Stamp, Submitter
 from imapproxy.net.client_address import User
 from imapproxy.net.deliver import UNCERTAIN, Accepted, deliver
-from imapproxy.net.journal import Claim, Earlier, Journal, Unrecorded, key_of
+from imapproxy.net.journal import Claim, Earlier, Journal, Key, Unrecorded, key_of
 from imapproxy.net.mailboxes import Mailboxes
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.service import Service
@@ -84,7 +84,7 @@ class Outbox:
                 claim.filed()
             return submitted
 
-    def _claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+    def _claim(self, journal: Journal, key: Key) -> Claim | Earlier:
         """Return the right to send, or what came of the same earlier; wait while that is under way elsewhere."""
         found = journal.claim(key)
         if found is not None:
@@ -98,7 +98,7 @@ class Outbox:
                 raise DeliveryUncertain(UNCERTAIN)
         return found
 
-    def _awaited_claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+    def _awaited_claim(self, journal: Journal, key: Key) -> Claim | Earlier:
         """Wait for as long as another's submission may take, be it that the program stops: so may ours, then."""
         due = monotonic() + WAITING_INTERVAL
         while (found := journal.claim(key)) is None:

@@ -14,7 +14,7 @@ from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
 from imapproxy.net import outbox as outbox_module
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.deliver import UNCERTAIN
-from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, key_of
+from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, Key, key_of
 from imapproxy.net.journal_file import make
 from imapproxy.net.outbox import Outbox
 from imapproxy.net.service import Service
@@ -152,7 +152,7 @@ def submitted(
     return outbox.submit(user)
 
 
-def key(draft: memoryview = IDENTIFIED) -> bytes:
+def key(draft: memoryview = IDENTIFIED) -> Key:
     with Spool() as spool:
         spool.write(draft)
         return key_of("fred", spool.digest())
