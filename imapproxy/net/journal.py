@@ -37,6 +37,7 @@ from typing import Literal, NamedTuple, get_args
 
 from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.logs import LOGGER, record
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.journal_file import NotOurs, lock_file, opened, transaction
 from imapproxy.net.presence import Presence
 
@@ -349,7 +350,8 @@ class Claim:
                 with suppress(SubmissionRefused):
                     self._settle(error)
         finally:
-            self._journal.let_go(self)
+            with cleanup("journal"):
+                self._journal.let_go(self)
 
     def _settle(self, error: BaseException | None) -> None:
         was_refused = isinstance(error, SubmissionRefused) and not isinstance(error, DeliveryUncertain)

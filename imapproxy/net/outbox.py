@@ -13,6 +13,7 @@ from imapproxy.logs import LOGGER, record
 from imapproxy.message.draft import Octets
 from imapproxy.message.identity import identity_of
 from imapproxy.message.message import Message, Stamp, Submitter
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import User
 from imapproxy.net.deliver import UNCERTAIN, Accepted, deliver
 from imapproxy.net.journal import Claim, Earlier, Journal, Key, Unrecorded, key_of
@@ -53,9 +54,10 @@ class Outbox:
     def drop(self) -> None:
         """Forget the draft."""
         self._failure = None
-        if self._draft is not None:
-            self._draft.close()
-            self._draft = None
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            with cleanup("close"):
+                draft.close()
 
     def submit(self, user: User) -> Submitted | Earlier:
         """Submit the draft, and forget it; raise ClientError or SubmissionRefused where nobody gets it."""
@@ -81,7 +83,8 @@ class Outbox:
                 _log_doubt(user, identity)
             submitted = self._send(content, user, claim)
             if self._service.site.sent_mailbox and not submitted.sent_failure:
-                claim.filed()
+                with cleanup("journal"):
+                    claim.filed()
             return submitted
 
     def _claim(self, journal: Journal, key: Key) -> Claim | Earlier:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -14,11 +15,14 @@ from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
 from imapproxy.net import outbox as outbox_module
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.deliver import UNCERTAIN
+from imapproxy.net.imap import BoundedIMAP
 from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, Key, key_of
 from imapproxy.net.journal_file import make
 from imapproxy.net.outbox import Outbox
+from imapproxy.net.patient import PatientStream
 from imapproxy.net.service import Service
-from imapproxy.net.spool import Spool
+from imapproxy.net.smtp import BoundedSMTP
+from imapproxy.net.spool import Keep, Spool
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
 from tests.functional.fake_smtp import CLOSE, FakeSmtp, Script, Turns
@@ -32,6 +36,11 @@ FRED = User(
 )
 DRAFT = memoryview(b"From: fred@example.com\r\nTo: ann@example.com\r\n\r\nhello\r\n")
 IDENTIFIED = memoryview(b"Message-ID: <1@example.com>\r\n" + DRAFT)
+FORWARD = (
+    b"Message-ID: <2@example.com>\r\nFrom: fred@example.com\r\nTo: ann@example.com\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n"
+    b'Content-Type: message/external-body; access-type=URL; URL="/INBOX/;UID=20"\r\n\r\n\r\n--x--\r\n'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -366,3 +375,73 @@ def test_what_the_journal_cannot_note_gets_no_final_dot(stop: Stop, tmp_path: Pa
         assert caught.value.text == UNUSABLE
     assert smtp.messages == []
     assert len(smtp.unfinished) == 1
+
+
+# Once it is accepted nothing can end the session before the client hears so.
+
+
+def fail_after(owner: type, name: str, failure: Exception, monkeypatch: pytest.MonkeyPatch, word: str = "") -> None:
+    """Have a method do its work and then fail; where there is a word, only if it is the first argument."""
+    usual = getattr(owner, name)
+
+    def work_and_fail(self: object, *arguments: object) -> object:
+        result = usual(self, *arguments)
+        if not word or arguments[0] == word:
+            raise failure
+        return result
+
+    monkeypatch.setattr(owner, name, work_and_fail)
+
+
+LATE_STEPS = [
+    pytest.param(BoundedSMTP, "docmd", "QUIT", id="QUIT"),
+    pytest.param(PatientStream, "close", "", id="both connections' close"),
+    pytest.param(BoundedIMAP, "logout", "", id="LOGOUT"),
+    pytest.param(Keep, "close", "", id="what was kept"),
+    pytest.param(Spool, "close", "", id="the draft"),
+    pytest.param(Journal, "note_accepted", "", id="that it was accepted"),
+    pytest.param(Journal, "note_filed", "", id="that it was filed"),
+    pytest.param(Journal, "let_go", "", id="the claim's end"),
+]
+BREAKS = [OSError(5, "I/O error"), ssl.SSLError(1, "bad write retry"), UnicodeError("ascii"), KeyError("BYE")]
+
+STORED = b"Subject: x\n\nlone line ends\n"
+
+
+@pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize(("owner", "name", "word"), LATE_STEPS)
+def test_nothing_that_fails_after_acceptance_hides_it(
+    stop: Stop,
+    journal: Journal,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    word: str,
+    failure: Exception,
+) -> None:
+    stored = {"RFC822.SIZE": b"%d" % len(STORED), "": STORED}
+    with FakeSmtp() as smtp, ScriptedImap(mailboxes={"INBOX": {20: stored}}) as imap:
+        site = replace(SITE, sent_mailbox="Sent")
+        service = service_for(imap.port, smtp.port, stop.fd, journal=journal, site=site)
+        with monkeypatch.context() as broken:
+            fail_after(owner, name, failure, broken, word)
+            said = submitted(service, memoryview(FORWARD))
+        assert isinstance(said, Submitted)
+        assert not said.sent_failure
+        assert len(smtp.messages) == len(imap.appended) == 1
+        assert isinstance(submitted(service, memoryview(FORWARD)), Earlier)
+    is_the_servers = name == "logout" and isinstance(failure, ValueError)  # imaplib's word for what it cannot read
+    assert bool(log.of("cleanup-failed")) != is_the_servers
+
+
+@pytest.mark.parametrize(("owner", "name", "word"), LATE_STEPS[:2])
+@pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: type(failure).__name__)
+def test_nor_does_it_hide_a_refusal(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, word: str, failure: Exception
+) -> None:
+    with FakeSmtp(replies={"RCPT": "550 5.1.1 no"}) as smtp:
+        fail_after(owner, name, failure, monkeypatch, word)
+        with pytest.raises(SubmissionRefused) as caught:
+            submitted(service_for(1, smtp.port, stop.fd))
+        assert str(caught.value) == ",ann@example.com"
