@@ -37,6 +37,14 @@ class Credentials:
     secret: str = field(repr=False)
     mechanism: str
 
+    @property
+    def account(self) -> str:
+        """The user in the one spelling by which limits, journal, log and status know it: servers take ALICE for alice.
+
+        The servers themselves are told ``user``, as the client wrote it.
+        """
+        return self.user.casefold()
+
 
 # astring = 1*ASTRING-CHAR / string. Atoms are taken as servers take them here, "%", "*" and 8-bit included: Dovecot's
 # master users log in as fred*admin, and imaplib does not quote a user name.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional.clients import logged_in
 from tests.functional.dovecot import Dovecot
 from tests.functional.drafts import BEFORE, draft, forward
 from tests.functional.forwarding import Correspondent, correspondent
@@ -45,3 +46,15 @@ def test_the_second_try_arrives_nowhere(fred: Correspondent, postfix: Postfix, k
     arrivals = [postfix.take(1), postfix.take(1)]
     assert [set(arrival) for arrival in arrivals] == [{"joe@example.com"}] * 2
     assert len(fred.all_of("Sent")) == 2
+
+
+def test_a_user_who_logs_in_in_other_letters_is_the_same(fred: Correspondent, postfix: Postfix, proxy: Proxy) -> None:
+    """To Dovecot, as it comes: the second try finds the same mailboxes, and sends nothing."""
+    whole = draft(BEFORE, fields=IDENTITY)
+    assert fred.client.submit(whole) == "OK SUBMIT completed"
+    for name in (fred.user.upper(), fred.user.title()):
+        with logged_in(proxy.port, name) as client:
+            assert re.fullmatch(SENT_EARLIER, client.submit(whole))
+            assert client.submit(whole.replace(b"journal@", b"%b@" % name.encode())) == "OK SUBMIT completed"
+    assert [set(postfix.take(1)) for _ in range(3)] == [{"joe@example.com"}] * 3
+    assert len(fred.all_of("Sent")) == 3
