@@ -34,6 +34,7 @@ from imapproxy.net.patient import (
 from imapproxy.net.upstream import Garbled, TurnedAway, UpstreamServer, account_of, begin
 from imapproxy.protocol.condition import RespText
 from imapproxy.protocol.fetched import Fetched, Listed, ResponseError, fetched, listed
+from imapproxy.protocol.namespace import MAX_NAMESPACES, MAX_PREFIX, Namespaces, namespaces
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -116,6 +117,7 @@ class BoundedIMAP(imaplib.IMAP4):
         self._stream = PatientStream(self._wait, interval)
         self._patience = server.timeout
         self._last_line = b""
+        self._announced: frozenset[str] | None = None
         self.untagged_responses = {}
         self.expect_answer(0)
         with self._closed_if_it_fails():
@@ -224,9 +226,20 @@ class BoundedIMAP(imaplib.IMAP4):
             return listed(pieces)
 
     def announced(self) -> frozenset[str]:
-        """Return what the server can do for this user, in upper case; it may be more than it said before the login."""
-        words = self.ask(self.capability)[-1] or b""
-        return frozenset(words.decode("ascii", "replace").upper().split())
+        """Return what the server can do for this user, in upper case; it may be more than it said before the login.
+
+        Once the user is logged in it stays the same, and the server is asked once.
+        """
+        if self._announced is None:
+            words = self.ask(self.capability)[-1] or b""
+            self._announced = frozenset(words.decode("ascii", "replace").upper().split())
+        return self._announced
+
+    def namespaces(self) -> Namespaces:
+        """Return where mailbox names begin (RFC 2342)."""
+        pieces = self.ask(self.namespace, literals=MAX_NAMESPACES * MAX_PREFIX)
+        with self._closed_if_it_fails():
+            return namespaces(pieces)
 
     def append_seen(self, mailbox: str, message: Sized) -> None:
         r"""APPEND a message with \Seen, as a stream (RFC 9051 6.3.12); what its chunks raise passes."""
@@ -339,8 +352,13 @@ class _Catenation:
 
 def mailbox_argument(name: str) -> str:
     """Return a mailbox's name as commands take it."""
+    return quoted(name_on_the_wire(name))
+
+
+def name_on_the_wire(name: str) -> str:
+    """Return a mailbox's name in the form that is quoted in commands."""
     try:
-        return quoted(modified_utf7(name))
+        return modified_utf7(name)
     except ValueError as failure:
         raise SubmissionRefused("5.6.6 no such mailbox; its name is no text") from failure
 

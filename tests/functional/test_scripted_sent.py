@@ -290,6 +290,26 @@ def test_automatic_mailbox(auto: PostOffice, listing: bytes, mailbox: bytes) -> 
     assert [copy.mailbox for copy in auto.imap.appended] == [mailbox]
 
 
+COURIER = b'* NAMESPACE (("INBOX." ".")) NIL (("#shared." ".")("shared." "."))\r\n'
+
+
+def test_automatic_mailbox_below_inbox(auto: PostOffice) -> None:
+    """As on Courier, which marks no mailbox, and has none outside INBOX."""
+    auto.imap.capabilities += b" NAMESPACE"
+    auto.imap.namespaces = COURIER
+    assert auto.submit(PLAIN) == "OK SUBMIT completed"
+    assert [copy.mailbox for copy in auto.imap.appended] == [b"INBOX.Sent"]
+
+
+def test_named_mailbox_below_inbox(office: PostOffice) -> None:
+    office.imap.capabilities += b" NAMESPACE"
+    office.imap.namespaces = COURIER
+    office.imap.replies = {"APPEND 1": no(b"[TRYCREATE] no such mailbox")}
+    assert office.submit(PLAIN) == "OK SUBMIT completed"
+    assert [copy.mailbox for copy in office.imap.appended] == [b"INBOX." + WIRE_NAME]
+    assert sum(b' "INBOX.' + WIRE_NAME in command for command in office.imap.commands) == 4
+
+
 @pytest.mark.parametrize(
     "listing",
     [

@@ -37,7 +37,7 @@ MESSAGE_ID = "<k3xo9qlm2v7ab4cd@mail.example.com>"
 def normalised(*chunks: bytes) -> bytes:
     """Return the chunks as a spool takes them."""
     line_ends = LineEnds()
-    return b"".join([*map(line_ends.feed, chunks), line_ends.finish()])
+    return b"".join([*(piece for chunk in chunks for piece in line_ends.feed(chunk)), *line_ends.finish()])
 
 
 def draft(text: str) -> bytes:
@@ -108,7 +108,7 @@ class Mailbox:
             kept += b"\r\n"
             start = len(kept)
             line_ends = LineEnds()
-            kept += line_ends.feed(b"".join(content.chunks())) + line_ends.flush()
+            kept += b"".join([*line_ends.feed(b"".join(content.chunks())), *line_ends.flush()])
             spans.append((start, len(kept)))
         octets = mapped(bytes(kept))
         return [Span(octets, start, end) for start, end in spans]
