@@ -13,7 +13,7 @@ DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 # mmdebstrap: it makes the throw-away Debian on which the package is installed.
 # libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
-	git git-email libmailtools-perl mailutils bsd-mailx $(DEB_PACKAGES)
+	git git-email libmailtools-perl mailutils bsd-mailx fail2ban $(DEB_PACKAGES)
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 # Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to
