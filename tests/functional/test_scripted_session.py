@@ -298,6 +298,19 @@ def test_sigterm_lets_a_submission_finish(tmp_path: Path) -> None:
         assert len(house.smtp.messages) == 1
 
 
+def test_sigterm_leaves_behind_submissions_that_wait_for_one_under_way(tmp_path: Path) -> None:
+    """However many the client has sent at once: else they could outlast the 30 s, and be cut off anywhere."""
+    with theatre(tmp_path) as house, house.fred() as stage:
+        pid = house.proxy.pid
+        house.script({".": (1, "250 2.0.0 ok")})
+        stage.client.send(b"A SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT) * 5)
+        assert eventually(lambda: bool(house.smtp.messages))
+        os.kill(pid, signal.SIGTERM)
+        assert stage.client.rest() == b"A OK SUBMIT completed\r\n" + STOPPED
+        assert await_exit(pid, IN_ORDER) == 0
+        assert len(house.smtp.messages) == 1
+
+
 def test_sigterm_leaves_behind_a_submission_that_has_not_begun(tmp_path: Path) -> None:
     with theatre(tmp_path) as house, house.fred() as stage:
         pid = house.proxy.pid
