@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -134,9 +134,8 @@ def _control(
     return control_socket(config.control_socket, owner)
 
 
-def release(setup: Setup, kept: Setup | None = None) -> None:
-    """Close what a setup has, except what ``kept`` has, too."""
+def release(setup: Setup, close: Callable[[Iterable[socket.socket]], None], kept: Setup | None = None) -> None:
+    """Have ``close`` close what a setup has, except what ``kept`` has, too."""
     if setup.control and not (kept and kept.control is setup.control):
         setup.control.close()
-    for stream in set(setup.streams()) - set(kept.streams() if kept else ()):
-        stream.close()
+    close(set(setup.streams()) - set(kept.streams() if kept else ()))

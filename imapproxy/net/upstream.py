@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
 
-from imapproxy.errors import UpstreamError
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.client_address import ClientAddress
-from imapproxy.net.patient import Insecure, Lost, PatientStream, PeerFailure, Silent, Unreachable
+from imapproxy.net.patient import Insecure, Lost, PatientStream, PeerFailure, Silent, Unreachable, Unverified
 from imapproxy.protocol.condition import Condition, capabilities, condition, greeting
 from imapproxy.protocol.proxy_header import proxy_v2
 
@@ -62,16 +62,15 @@ class _Refused(Exception):
 def connect_upstream(
     server: UpstreamServer, client: ClientAddress, deadline: float = math.inf
 ) -> tuple[socket.socket, bytes]:
-    """Return a socket connected to the IMAP server, and what the server has said on it; UpstreamError says why not.
+    """Return a socket connected to the IMAP server, and what the server has said on it.
 
-    What it has said is for the client, and comes before what is read from the socket. Where there is something to be
-    said first, that is done by ``deadline``, a time of ``monotonic``.
+    UpstreamUnavailable says why there is none. What it has said is for the client, and comes before what is read from
+    the socket. Where there is something to be said first, that is done by ``deadline``, a time of ``monotonic``.
     """
     try:
         connection = socket.create_connection((server.host, server.port), timeout=CONNECT_TIMEOUT)
-    except (OSError, UnicodeError) as failure:  # UnicodeError: a name that the resolver cannot even be asked for
-        reason = failure.strerror if isinstance(failure, OSError) else None
-        raise UpstreamError(f"cannot reach the IMAP server: {reason or failure}") from failure
+    except OSError as failure:
+        raise UpstreamUnavailable(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
     if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must
         return connection, b""
     return _begun(connection, server, client, min(deadline, monotonic() + OPENING_TIMEOUT))
@@ -89,9 +88,11 @@ def _begun(
         said = begin(stream, server, client, deadline)
         if server.tls == "starttls":
             said = _with_capabilities(_Dialogue(stream, deadline), said)
+        elif server.tls == "off" and server.send_client_ip == "proxy-protocol":
+            said = _said_behind_header(_Dialogue(stream, deadline))
         connection, unread = stream.detach()
     except PeerFailure as failure:
-        raise UpstreamError(account_of(failure)) from failure
+        raise UpstreamUnavailable(account_of(failure) + _advice(server, failure)) from failure
     finally:
         stream.close()
     return connection, said + unread
@@ -153,6 +154,26 @@ def _identify(dialogue: "_Dialogue", client: ClientAddress) -> bytes:
     return b"".join(response for response in said if not response.upper().startswith(b"* ID "))
 
 
+def _said_behind_header(dialogue: "_Dialogue") -> bytes:
+    """Return the greeting and what follows it, once an answer shows that the server took the PROXY header for one.
+
+    A server that expects none takes it for commands. It refuses those, or it waits for the end of the last one and
+    would take the client's first command for that: Dovecot, Courier and Cyrus each refuse some before any answer.
+    """
+    greeting = dialogue.greeting()[1]
+    try:
+        return greeting + b"".join(dialogue.ask(b"NOOP"))
+    except _Refused:  # it knows our command from the header
+        return greeting
+
+
+def _advice(server: UpstreamServer, failure: PeerFailure) -> str:
+    """Return what the administrator can look for, if the server may have failed because it expects no PROXY header."""
+    if server.send_client_ip != "proxy-protocol" or isinstance(failure, TurnedAway | Unverified):
+        return ""
+    return "; does it expect the PROXY header that imap-send-client-ip = proxy-protocol sends?"
+
+
 def _with_capabilities(dialogue: "_Dialogue", said: bytes) -> bytes:
     """Return what the server has said with its capabilities in the greeting, where clients look for them."""
     try:
@@ -185,13 +206,16 @@ class _Dialogue:
         return met, line
 
     def ask(self, command: bytes) -> list[bytes]:
-        """Have a command answered with OK, and return the untagged responses that come before."""
+        """Have a command answered with OK, and return the untagged responses that come before.
+
+        An untagged BAD is none of those: the server refuses what it cannot have heard from an IMAP client.
+        """
         self._stream.send(b"%b %b\r\n" % (TAG, command), self._deadline - monotonic())
         responses = []
         while (said := condition(response := self._response())) is None or said.tag != TAG:
             if said is not None and said.state == b"BYE":
                 raise TurnedAway(said.text.words)
-            if not response.startswith(b"* "):
+            if not response.startswith(b"* ") or (said is not None and said.state == b"BAD"):
                 raise Garbled
             responses.append(response)
         if said.state != b"OK":
@@ -200,10 +224,13 @@ class _Dialogue:
 
     def _response(self) -> bytes:
         """Return the next response, its literals included; the text of a status response never announces one."""
-        response = self._line()
-        while condition(response) is None and (literal := _LITERAL.search(response)):
-            response += self._octets(int(literal["size"])) + self._line()
-        return response
+        line = self._line()
+        pieces = [line]
+        is_status = condition(line) is not None
+        while not is_status and (literal := _LITERAL.search(line)):
+            content, line = self._octets(int(literal["size"])), self._line()
+            pieces += content, line
+        return b"".join(pieces)
 
     def _line(self) -> bytes:
         line = self._stream.line(self._left, self._deadline)

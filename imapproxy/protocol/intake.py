@@ -12,16 +12,17 @@ from collections.abc import Callable
 from enum import Enum
 
 from imapproxy.errors import LimitExceeded
-from imapproxy.protocol.action import LoggedIn, LoginRefused, ToUpstream
+from imapproxy.protocol.action import LoggedIn, LoggedOut, LoginRefused, ToUpstream
 from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.framing import CommandFramer, Octets
 from imapproxy.protocol.login import Credentials, LoginExchange
 from imapproxy.protocol.offer import Offer
-from imapproxy.protocol.output import MAX_UNSAID, Output
+from imapproxy.protocol.output import MAX_UNSAID, MAX_UNTAKEN, Output
 from imapproxy.protocol.terms import Terms
 
-# Before login a line holds at most a SASL response: OAuth tokens with all their claims reach 8 KiB or so in base64.
-MAX_LINE_BEFORE_LOGIN = 16 * 1024
+# The longest legal line before login is an ID (RFC 2971 section 3.3): 30 fields of 30 and 1024 octets, 62 KiB if each
+# octet is quoted by a backslash. A SASL response is shorter: OAuth tokens with all their claims take some 8 KiB.
+MAX_LINE_BEFORE_LOGIN = 64 * 1024
 # After it, a long UID set: Dovecot takes lines of 64 KiB unless told otherwise, Cyrus words of 128 KiB.
 MAX_LINE = 256 * 1024
 # Commands without their tagged response: past this the client is not read until some are complete.
@@ -76,6 +77,7 @@ class Intake:
         "own",
         "step",
         "terms",
+        "unfinished",
     )
 
     def __init__(self, terms: Terms, offer: Offer, output: Output, take_command: "Step") -> None:
@@ -87,6 +89,7 @@ class Intake:
         self.output = output
         self.commands = CommandFramer(MAX_LINE_BEFORE_LOGIN)
         self.outstanding: list[Outstanding] = []
+        self.unfinished: Outstanding | None = None  # passed on, and the client may have more of it to send
         self.own: Command | None = None  # carried out by the proxy itself, or waiting for its turn to be
         self._take_command = take_command
         self._junk_lines = 0
@@ -103,6 +106,15 @@ class Intake:
     def is_behind(self) -> bool:
         """Whether something that the client has sent, which may be a whole SUBMIT, still waits for the server."""
         return self._wait is Wait.BARRIER or (self.commands.holds_octets and not self._is_taking())
+
+    @property
+    def awaits_server(self) -> bool:
+        """Whether the server still has to say something that needs no more octets of the client's.
+
+        That is a greeting, a continuation, a response to a command that has been passed on whole, or the rest of one.
+        """
+        lacks_octets = self._wait is None and self.unfinished in self.outstanding
+        return self._wait is not None or len(self.outstanding) > lacks_octets or not self.output.at_boundary
 
     @property
     def is_switching(self) -> bool:
@@ -145,7 +157,12 @@ class Intake:
         self._wait = Wait.END
 
     def _is_taking(self) -> bool:
-        return self._wait is None and len(self.outstanding) < MAX_OUTSTANDING and len(self.output.unsaid) < MAX_UNSAID
+        return (
+            self._wait is None
+            and len(self.outstanding) < MAX_OUTSTANDING
+            and len(self.output.unsaid) < MAX_UNSAID
+            and self.output.untaken < MAX_UNTAKEN
+        )
 
     def _advance(self) -> None:
         while self._is_taking() and self.step(self):
@@ -208,12 +225,13 @@ class Intake:
         self.credentials = None
         self.commands.max_line = MAX_LINE_BEFORE_LOGIN
         self.offer.unauthenticated()
+        self.output.actions.append(LoggedOut())
 
     # What steps do --------------------------------------------------------------------------------------------------
 
     def expect_command(self) -> None:
         """Have the next octets begin a command."""
-        self._asking = self._wait = self.own = None
+        self._asking = self._wait = self.own = self.unfinished = None
         self.step = self._take_command
 
     def pass_command(self, command: Command, line: bytes, login: LoginExchange | None = None) -> Outstanding:

@@ -119,6 +119,7 @@ GRAMMAR = {
         b"EXAMINE": ASTRING,
         b"CREATE": ASTRING,
         b"SUBSCRIBE": ASTRING,
+        b"NAMESPACE": rb"",
         b"LIST": rb'(?:\(SPECIAL-USE\) )?"" (?:\*|"\*")(?: RETURN \(SPECIAL-USE\))?',
         b"UID FETCH": rb"(?P<uid>[1-9]\d*) \(?(?P<items>[ -~]+?)\)?",
         b"APPEND": ASTRING
@@ -127,9 +128,10 @@ GRAMMAR = {
     }.items()
 }
 ITEM = re.compile(rb"UID|FLAGS|RFC822\.SIZE|BODYSTRUCTURE|BODY\.PEEK\[([0-9A-Z.]*)\](?:<(\d+)\.(\d+)>)?")
-# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5).
+# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5):
+# relative to the mailbox that is EXAMINEd, as one of another form may change something in the mailbox.
 CATENATION = re.compile(rb' ?(?P<urls>(?:URL "[^"]+" ?)*)(?:TEXT \{(?P<size>\d+)\}|\))')
-URL = re.compile(rb'URL "/([^;]+);UIDVALIDITY=(\d+)/;UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
+URL = re.compile(rb'URL ";UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
 
 
 class FakeMailboxes(FakeImap):
@@ -142,6 +144,7 @@ class FakeMailboxes(FakeImap):
         self.mailboxes = {name: dict(messages) for name, messages in mailboxes.items()}
         self.capabilities = CAPABILITIES
         self.listing = b""
+        self.namespaces = b""
         self.uidvalidity = UIDVALIDITY
         self.replies: dict[str, Deviation] = {}
         self.cues: dict[str, Callable[[], object]] = {}
@@ -160,7 +163,7 @@ class FakeMailboxes(FakeImap):
         mailboxes = {name: dict(messages) for name, messages in self.mailboxes.items()}
         yield self
         self.replies, self.cues, self.mailboxes, self.listing = {}, {}, mailboxes, b""
-        self.capabilities, self.uidvalidity = CAPABILITIES, UIDVALIDITY
+        self.capabilities, self.uidvalidity, self.namespaces = CAPABILITIES, UIDVALIDITY, b""
         self.raise_failures()
 
     def client_comes(self) -> None:
@@ -246,6 +249,9 @@ class _SideConnection:
 
     def on_noop(self, tag: bytes, _: re.Match[bytes]) -> bytes:
         return b"%b OK done\r\n" % tag
+
+    def on_namespace(self, tag: bytes, _: re.Match[bytes]) -> bytes:
+        return self.server.namespaces + b"%b OK done\r\n" % tag
 
     on_id = on_close = on_unselect = on_create = on_subscribe = on_login = on_noop
 
@@ -335,9 +341,9 @@ class _SideConnection:
             said = self.peer.line().removesuffix(b"\r\n")
 
     def found_by(self, url: tuple[bytes, ...]) -> bytes:
-        mailbox, uidvalidity, uid, section = url
-        assert int(uidvalidity) == self.server.uidvalidity
-        return sections(self.server.mailboxes[mailbox][int(uid)])[section.decode()]
+        assert self.selected is not None, "a relative URL without EXAMINE"
+        uid, section = url
+        return sections(self.selected[int(uid)])[section.decode()]
 
 
 def unquoted(astring: bytes) -> bytes:

@@ -142,7 +142,7 @@ def test_boundary(office: PostOffice, content_type: bytes, boundary: bytes) -> N
     assert arrived.fields["content-type"].lower().startswith(content_type.partition(b";")[0].decode().lower())
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r"])
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\r\n"])
 def test_draft_of_other_line_ends(office: PostOffice, end: bytes) -> None:
     before, included, after = forwarded(office, forward(URL).replace(b"\r\n", end)).parts
     assert (before, after) == (seen(BEFORE), seen(AFTER))

@@ -23,7 +23,7 @@ from tests.functional.fake_smtp import FakeSmtp
 from tests.functional.process import PATIENCE, free_ports, public_directory
 from tests.functional.program import program
 from tests.functional.proxy_process import PROGRAM, Options, configuration
-from tests.functional.scripted import DRAFT, await_exit, eventually
+from tests.functional.scripted import DRAFT, await_exit, descriptors, eventually
 
 STOPPED = b"* BYE The server is shutting down\r\n"
 CLIENTS = 6  # that log in and submit again and again
@@ -168,9 +168,14 @@ def test_who_waits_to_be_accepted_outlives_every_worker(tmp_path: Path, served: 
 
 
 def all_threads_stand_still(pid: int) -> bool:
-    """Tell whether SIGSTOP has reached every thread, each of which may be the one that accepts (proc_pid_stat(5))."""
+    """Tell whether SIGSTOP has reached every thread, each of which may be the one that accepts."""
+    return all_threads_are(pid, "T")
+
+
+def all_threads_are(pid: int, state: str) -> bool:
+    """Return True if every thread is in that state: T has been stopped, S waits (proc_pid_stat(5))."""
     stats = [path.read_text("ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(") ")[2].startswith("T") for stat in stats)
+    return all(stat.rpartition(") ")[2].startswith(state) for stat in stats)
 
 
 # Reload
@@ -358,6 +363,36 @@ def test_workers_stop_when_their_parent_is_gone(tmp_path: Path, imap: Listener, 
         assert it.lines("pidfile-stale")
         with scene(port, imap) as other:
             other.log_in()
+
+
+def test_a_report_that_the_parent_had_not_read_when_it_died_costs_no_submission(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    control = tmp_path / "control"
+    with (
+        program(tmp_path, imap, smtp, {"status": {"control-socket": str(control)}}) as it,
+        scene(it.ports()[0], imap) as stage,
+        socket.socket(socket.AF_UNIX) as asking,
+    ):
+        stage.log_in()
+        smtp.script["MAIL"] = (2.0, "250 2.1.0 ok")
+        stage.client.send(b"S SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT))
+        assert eventually(lambda: "MAIL" in smtp.verbs())
+        worker, parent = it.workers()[0], it.process.pid
+        os.kill(worker, signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(worker))
+        open_before = descriptors(parent)
+        asking.connect(str(control))
+        assert eventually(lambda: descriptors(parent) > open_before and all_threads_are(parent, "S"))
+        it.tell(signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(parent))
+        os.kill(worker, signal.SIGCONT)
+        assert eventually(lambda: all_threads_are(worker, "S"))  # it has written its report
+        it.process.kill()
+        it.process.wait()
+        assert stage.client.rest() == b"S OK SUBMIT completed\r\n" + STOPPED
+        assert it.count("worker-failed") == 0
+        it.start()
 
 
 def is_gone(descriptor: int) -> bool:

@@ -15,6 +15,7 @@ from imapproxy.protocol.action import (
     DraftOctets,
     DropDraft,
     LoggedIn,
+    LoggedOut,
     LoginRefused,
     StartTls,
     Submit,
@@ -113,7 +114,7 @@ class Conversation:
                 self._take_draft(action)
             case LoggedIn(user):
                 assert user is None or _octets_of(user) == self.upstream.user, (user, self.upstream.user)
-            case LoginRefused():
+            case LoggedOut() | LoginRefused():
                 assert not self.upstream.authenticated
             case StartTls():
                 self._dialogue.tls_started()

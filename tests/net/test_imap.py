@@ -17,6 +17,7 @@ from imapproxy.net.imap import (
 )
 from imapproxy.protocol.condition import MAX_WORDS
 from imapproxy.protocol.fetched import Listed
+from imapproxy.protocol.namespace import Namespaces
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE
 from tests.net.peers import nothing_left
 from tests.net.played import CLIENT, server_of
@@ -241,6 +242,13 @@ def test_a_refusal(answer: str, code: str, words: str) -> None:
         assert imap.examine('"INBOX"') == 7
 
 
+def test_what_the_server_can_do_is_asked_once() -> None:
+    with ScriptedImap({"CAPABILITY": "* CAPABILITY IMAP4rev1 catenate\nTAG OK done"}) as server:
+        with connection(server) as imap:
+            assert imap.announced() == imap.announced() == {"IMAP4REV1", "CATENATE"}
+        assert server.commands == ["CAPABILITY", "CAPABILITY", "LOGOUT"]
+
+
 @pytest.mark.parametrize("hostile", ["a\r\nX", "a\nX", "a\rX", "a\0", "a\x1b", "a\x7f"])
 def test_no_command_holds_a_control_character(hostile: str) -> None:
     with ScriptedImap() as server:
@@ -350,6 +358,19 @@ def test_list() -> None:
             assert imap.list_mailboxes() == mailboxes
             assert imap.list_mailboxes("(SPECIAL-USE)") == mailboxes
         assert server.commands[1:3] == ['LIST "" "*"', 'LIST (SPECIAL-USE) "" "*"']
+
+
+def test_where_mailbox_names_begin() -> None:
+    script: dict[str, Script] = {"NAMESPACE": '* NAMESPACE (("INBOX." ".")) NIL (("#shared." "."))\nTAG OK done'}
+    with ScriptedImap(script) as server, connection(server) as imap:
+        assert imap.namespaces() == Namespaces((b"INBOX.",), (b"#shared.",))
+
+
+def test_namespaces_that_are_none() -> None:
+    with ScriptedImap({"NAMESPACE": "* NAMESPACE nothing\nTAG OK done"}) as server, connection(server) as imap:
+        with pytest.raises(SideConnectionError) as caught:
+            imap.namespaces()
+        assert str(caught.value) == OUT_OF_STEP
 
 
 def test_a_list_that_is_none() -> None:

@@ -4,7 +4,7 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +28,12 @@ def configuration(*flags: str) -> Config:
 
 
 def control_socket(path: str, owner: Owner | None) -> ControlSocket:
-    return ControlSocket(path, owner, Loop(), list, {})
+    return ControlSocket(path, owner, Loop(), list, {}, close)
+
+
+def close(streams: Iterable[socket.socket]) -> None:
+    for stream in streams:
+        stream.close()
 
 
 def prepared(*flags: str, current: Setup | None = None) -> Setup:
@@ -40,7 +45,7 @@ def held(setup: Setup, kept: Setup | None = None) -> Iterator[Setup]:
     try:
         yield setup
     finally:
-        release(setup, kept)
+        release(setup, close, kept)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +87,7 @@ def test_a_reload_keeps_the_sockets_it_still_wants(ports: list[str], tmp_path: P
         assert all(after[address] is stream for address, stream in before.items())
         assert second.control is first.control
         assert second.status_listener is first.status_listener
-        release(first, kept=second)
+        release(first, close, kept=second)
         assert all(stream.fileno() >= 0 for stream in second.streams())
 
 
@@ -90,7 +95,7 @@ def test_what_a_reload_does_not_want_is_released(ports: list[str], tmp_path: Pat
     old, new = (tmp_path / name for name in ("old", "new"))
     first = prepared(f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={old}")
     with held(prepared(f"--listen={ports[1]}", f"--control-socket={new}", current=first)):
-        release(first)
+        release(first, close)
         assert [stream.fileno() for stream in first.sockets().values()] == [-1]
         assert (old.exists(), new.exists()) == (False, True)
 
