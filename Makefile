@@ -14,7 +14,8 @@ DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 # mmdebstrap: it makes the throw-away Debian on which the package is installed.
 # libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
-	git git-email libmailtools-perl mailutils bsd-mailx libsasl2-modules $(DEB_PACKAGES)
+	git git-email libmailtools-perl mailutils bsd-mailx libsasl2-modules fail2ban \
+	$(DEB_PACKAGES)
 # Debian's Cyrus and Courier conflict with its Dovecot, its Exim with its Postfix: they are unpacked, and run from there.
 # gamin: without it Courier waits 1.3 seconds at each lock. libnss-wrapper: Exim needs an account called Debian-exim.
 UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin \

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.mailbox_name import modified_utf7
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.patient import (
     WAITING_INTERVAL,
@@ -154,9 +155,10 @@ class BoundedIMAP(imaplib.IMAP4):
         self._stream.send(data, self._patience)
 
     def shutdown(self) -> None:
-        """Close the connection, without a word."""
-        self._stream.close()
-        self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
+        """Close the connection, without a word; raise nothing."""
+        with cleanup("close"):
+            self._stream.close()
+            self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
 
     def _log(self, line: str) -> None:
         """Keep nothing of the dialogue, which imaplib would print when it is debugged."""
@@ -251,10 +253,13 @@ class BoundedIMAP(imaplib.IMAP4):
         self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", "CATENATE", beginning, more=catenation.more)
 
     def farewell(self) -> None:
-        """Log out, without waiting long for the answer, which changes nothing, and close the connection."""
-        self._stream.hush()
-        self._patience = min(self._patience, FAREWELL_PATIENCE)
-        with suppress(SideConnectionError, ImapRefusal):
+        """Log out, without waiting long for the answer, which changes nothing, and close the connection.
+
+        Raise nothing.
+        """
+        with cleanup("LOGOUT"), suppress(SideConnectionError, ImapRefusal):
+            self._stream.hush()
+            self._patience = min(self._patience, FAREWELL_PATIENCE)
             self.ask(self.logout)
         self.shutdown()
 

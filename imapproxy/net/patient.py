@@ -142,10 +142,11 @@ class PatientStream:
 
     def close(self) -> None:
         """Close the connection, if there is one; every further operation finds it ``Lost``."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        connection, self._socket = self._socket, None
         self._input.clear()
+        if connection is not None:
+            with suppress(OSError):  # the network's last word: the descriptor is free all the same (close(2))
+                connection.close()
 
     def _reaches(self, family: int, address: tuple[object, ...], timeout: float) -> bool:
         """Whether a connection to this address comes about; it is then ours."""

@@ -27,6 +27,7 @@ JOIN_LIMIT = 64 * 1024
 _IN = select.POLLIN
 _OUT = select.POLLOUT
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL  # these come unasked
+_ENDED = select.POLLRDHUP  # the peer says nothing more, but what it has said may be unread
 
 # What the session does while neither peer is read.
 Pause = Submit | StartTls | Compress
@@ -92,12 +93,14 @@ class Relay:
     def run(self) -> Pause | None:
         """Relay; return what the session has to do (the client has then been sent all that came before), or None.
 
-        Raise what the dialogue does, and UpstreamUnavailable for a server that leaves before it greets.
+        Raise what the dialogue does, and UpstreamUnavailable for a server that does not greet.
         """
         while not self._is_over():
             if self._pause is not None and not self.client.backlog_size:
                 pause, self._pause = self._pause, None
-                return pause
+                if not isinstance(pause, Submit) or self._may_submit():
+                    return pause
+                continue
             if self._dialogue.waits_for_reader and not self.client.backlog_size:
                 self.perform(self._dialogue.answers_taken())
                 continue
@@ -174,6 +177,23 @@ class Relay:
         """Return True while the client waits for a failed login, which it cannot cut short by ending its side."""
         return self._held_until is not None and time.monotonic() < self._held_until
 
+    def _may_submit(self) -> bool:
+        """Return whether a submission may begin: the program goes on, and the server has not ended its side.
+
+        Submissions that the client has sent ahead follow one another without a poll() for anything else: however many
+        they are, the session must see these two. The server's last words are not read here but by the next turn.
+        """
+        poll = select.poll()
+        poll.register(self._stop_fd, _IN)
+        poll.register(self.upstream.fd, _ENDED)
+        gone = dict(poll.poll(0))
+        if self._stop_fd in gone:
+            self._stop_with_program()
+        return not gone
+
+    def _stop_with_program(self) -> None:
+        self.stop("The server is shutting down", "stopped")
+
     # What is waited for, and how long -------------------------------------------------------------------------------
 
     def _may_read_client(self) -> bool:
@@ -222,6 +242,8 @@ class Relay:
             self.client.give_up()
         elif self._dialogue.authenticated:
             self.stop("Nothing happened for too long", "idle timeout")
+        elif not self._dialogue.is_greeted:
+            raise UpstreamUnavailable("the IMAP server does not greet")
         else:
             self.stop("Login takes too long", "login timeout")
 
@@ -247,7 +269,7 @@ class Relay:
     def _serve_unusual(self, fd: int, events: int) -> None:
         if fd == self._stop_fd:
             self._poll.unregister(fd)
-            self.stop("The server is shutting down", "stopped")
+            self._stop_with_program()
             return
         is_client = fd == self.client.fd
         connection = self.client if is_client else self.upstream

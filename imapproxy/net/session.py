@@ -111,7 +111,8 @@ class Session:
 
     def report(self) -> SessionReport:
         """Return what others may know; any thread may ask."""
-        connection = self._relay.client if self._relay else None
+        relay = self._relay  # which is gone at the next look if the session ends meanwhile
+        connection = relay.client if relay else None
         return SessionReport(
             user=self._user,
             client=self._client.host,
@@ -247,10 +248,15 @@ class Session:
             self._refuse_login(action.credentials)
 
     def _log_in(self, credentials: Credentials | None) -> None:
-        self._user = credentials.user if credentials else None
+        self._user = credentials.account if credentials else None
         self._service.registry.count("logins_accepted")
         self._service.ledger.login_succeeded(self._client.host)
-        self._log("login", tls=self._tls, mechanism=credentials.mechanism if credentials else None)
+        self._log(
+            "login",
+            tls=self._tls,
+            mechanism=credentials.mechanism if credentials else None,
+            written=_written_otherwise(credentials),
+        )
 
     def _log_out(self) -> None:
         self._log("logout")
@@ -266,11 +272,12 @@ class Session:
         LOGGER.info(
             record(
                 "login-refused",
-                user=credentials.user if credentials else None,
+                user=credentials.account if credentials else None,
                 client=self._client.host,
                 tls=self._tls,
                 mechanism=credentials.mechanism if credentials else None,
                 wait=seconds or None,
+                written=_written_otherwise(credentials),
             )
         )
 
@@ -324,3 +331,8 @@ class Session:
         client = self._relay.client
         client.send(response.STILL_SUBMITTING)
         client.send_backlog()
+
+
+def _written_otherwise(credentials: Credentials | None) -> str | None:
+    """Return the user's name as the client wrote it, for the log, if that differs from the account's."""
+    return credentials.user if credentials and credentials.user != credentials.account else None

@@ -236,10 +236,13 @@ class _Dialogue:
 
     def _response(self) -> bytes:
         """Return the next response, its literals included; the text of a status response never announces one."""
-        response = self._line()
-        while condition(response) is None and (literal := _LITERAL.search(response)):
-            response += self._octets(int(literal["size"])) + self._line()
-        return response
+        line = self._line()
+        pieces = [line]
+        is_status = condition(line) is not None
+        while not is_status and (literal := _LITERAL.search(line)):
+            content, line = self._octets(int(literal["size"])), self._line()
+            pieces += content, line
+        return b"".join(pieces)
 
     def _line(self) -> bytes:
         line = self._stream.line(self._left, self._deadline)

@@ -100,16 +100,22 @@ class ResponseFramer:
     def feed(self, octets: Octets, end: int) -> list[Event]:
         """Take ``octets[:end]``; return what can be passed on or read, in order.
 
-        The passages are views of ``octets``. Raise UpstreamError if a line that must be held is over MAX_HELD_LINE.
+        The passages are views of ``octets``. Raise UpstreamError if a line that must be held is over MAX_HELD_LINE;
+        nothing of ``octets`` is given out then.
         """
         events: list[Event] = []
-        start = 0
-        if self._status:
-            start = self._pass_status(octets, end, events)
-        elif self._held:
-            start = self._finish_held_line(octets, end, events)
-        if start < end:
-            self._scan(octets, start, end, events)
+        was_within = self._within
+        try:
+            start = 0
+            if self._status:
+                start = self._pass_status(octets, end, events)
+            elif self._held:
+                start = self._finish_held_line(octets, end, events)
+            if start < end:
+                self._scan(octets, start, end, events)
+        except UpstreamError:
+            self._within = was_within
+            raise
         return events
 
     def _pass_status(self, octets: Octets, end: int, events: list[Event]) -> int:

@@ -33,7 +33,7 @@ class _Identification:
     def __init__(self, command: Command, line: bytes) -> None:
         self._command = command
         self._line = line
-        self._arguments = b""
+        self._arguments = bytearray()
 
     def add_line(self, intake: Intake, line: bytes, literal: Literal | None) -> None:
         self._arguments += line
@@ -67,7 +67,7 @@ class _Identification:
         return True
 
     def _pass(self, intake: Intake) -> None:
-        pieces = without_forwarding(self._arguments)
+        pieces = without_forwarding(bytes(self._arguments))
         if pieces is None:
             answer = response.bad(self._command.tag, "ID takes names and values in parentheses, or NIL")
             refuse(intake, answer, None)

@@ -23,6 +23,7 @@ from tests.functional.scripted import (
     Theatre,
     descriptors,
     eventually,
+    open_files,
     pid_of,
     resident_kib,
     theatre,
@@ -54,7 +55,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
         opened.submit(DRAFT)  # what is imported or allocated at first use is there now
         memory_before = resident_kib(pid)
         yield opened
-        assert eventually(lambda: descriptors(pid) <= descriptors_before), descriptors(pid)
+        assert eventually(lambda: descriptors(pid) <= descriptors_before), open_files(pid)
         assert resident_kib(pid) < memory_before + 2 * WORST
 
 

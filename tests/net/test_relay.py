@@ -13,7 +13,19 @@ from imapproxy.protocol.action import Action, Close, DropDraft, LoggedIn, Submit
 from imapproxy.protocol.login import Credentials
 from imapproxy.protocol.output import MAX_UNTAKEN
 from tests.net.peers import SILENCE, Background, Peer, nothing_left
-from tests.net.relaying import GREETING, NOT_SOON, SMALL_BUFFERS, SOON, Running, logged_in, relaying, standing_by
+from tests.net.relaying import (
+    GREETING,
+    NOT_SOON,
+    PLAIN,
+    SMALL_BUFFERS,
+    SOON,
+    TLS,
+    Layers,
+    Running,
+    logged_in,
+    relaying,
+    standing_by,
+)
 
 MEGABYTE = b"0123456789abcdef" * (1 << 16)
 DOWNLOAD = 32 * MEGABYTE
@@ -467,11 +479,20 @@ def test_what_is_said_before_the_server_goes_arrives_whole() -> None:
 
 
 def test_a_login_has_its_time() -> None:
-    with relaying(Patience(SOON, NOT_SOON)) as running:
-        running.server.say(GREETING)
-        assert running.client.hear_rest().removeprefix(GREETING) == LATE
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
+        running.begin()
+        assert running.client.hear_rest() == LATE
         assert running.server.hear_rest() == b""
         assert running.end() == "login timeout"
+
+
+def test_a_server_that_does_not_greet_in_that_time_is_unavailable() -> None:
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.server.say(b"* OK rea")
+        running.begin()
+        with pytest.raises(UpstreamUnavailable, match=r"^the IMAP server does not greet$"):
+            running.end()
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -567,10 +588,57 @@ def test_a_submission_begins_when_the_client_has_taken_all_that_came_before() ->
 def test_a_submission_does_not_begin_for_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "FAREWELL_PATIENCE", SOON)
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.perform([ToClient(DOWNLOAD), SUBMIT])
         running.begin()
         assert running.end() == "login timeout"
         assert running.stage.submitted == []
+
+
+TWO_SUBMISSIONS = b"b SUBMIT {5+}\r\nhello\r\nc SUBMIT {5+}\r\nagain\r\n"
+
+
+def test_no_submission_begins_once_the_program_stops() -> None:
+    """Those that the client has sent ahead follow each other without a look at anything else, else."""
+    with logged_in() as running:
+        running.stage.amid_submission = running.stop.give
+        running.client.say(TWO_SUBMISSIONS)
+        assert running.client.hear_rest() == b"b OK SUBMIT completed\r\n" + STOPPED
+        assert running.end() == "stopped"
+    assert running.stage.submitted == [b"hello"]
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "end"),
+    [(b"", LOST, "server closed the connection"), (b"* BYE at last\r\n", b"* BYE at last\r\n", "server said goodbye")],
+)
+@pytest.mark.parametrize("layers", [PLAIN, TLS], ids=str)
+def test_no_submission_begins_once_the_server_has_gone(said: bytes, heard: bytes, end: str, layers: Layers) -> None:
+    with logged_in(server_layers=layers) as running:
+
+        def go() -> None:
+            running.server.say(said)
+            running.server.close()
+
+        running.stage.amid_submission = go
+        running.client.say(TWO_SUBMISSIONS)
+        assert running.client.hear_rest() == b"b OK SUBMIT completed\r\n" + heard
+        assert running.end() == end
+    assert running.stage.submitted == [b"hello"]
+
+
+def test_what_clients_have_submitted_when_they_and_the_server_are_gone_is_soon_over() -> None:
+    """Else the session would go on for as long as its socket holds submissions, which can be hundred thousands."""
+    with logged_in() as running:
+
+        def go() -> None:
+            running.client.close()
+            running.server.close()
+
+        running.stage.amid_submission = go
+        running.client.say(b"b SUBMIT {0+}\r\n\r\n" * 10_000)
+        running.end()
+    assert len(running.stage.submitted) == 1
 
 
 def half_close(running: Running) -> Peer:
@@ -649,6 +717,7 @@ def test_a_client_may_be_held_after_a_login_that_failed() -> None:
 
 def test_the_time_for_a_login_passes_for_a_client_that_is_held() -> None:
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.hold_client(NOT_SOON)
         running.begin()
         assert running.client.hear_rest() == LATE

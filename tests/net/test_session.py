@@ -192,6 +192,10 @@ def test_a_session_is_logged_from_login_to_disconnect(log: Log, stop: Stop) -> N
         (b"a AUTHENTICATE PLAIN !\r\n", "login-refused client=192.0.2.1"),
         (b'a LOGIN "fred smith=" guess\r\n', 'login-refused user="fred smith=" client=192.0.2.1 mechanism=LOGIN'),
         (
+            b"a LOGIN aLiCe guess\r\n",
+            "login-refused user=alice client=192.0.2.1 mechanism=LOGIN written=aLiCe",
+        ),
+        (
             b'a LOGIN "\xe9 user=ann" guess\r\n',
             r'login-refused user="\xed\xb3\xa9 user=ann" client=192.0.2.1 mechanism=LOGIN',
         ),
@@ -203,6 +207,19 @@ def test_a_refused_login_is_logged(log: Log, stop: Stop, command: bytes, line: s
     assert log.lines[0] == line
     assert "guess" not in "".join(log.lines)
     assert log.lines[1].startswith("disconnect client=192.0.2.1 reason=")
+
+
+@pytest.mark.parametrize("written", ["ALICE", "Alice"])
+def test_a_user_has_one_name_in_log_and_status_however_it_is_written(log: Log, stop: Stop, written: str) -> None:
+    with session(log, stop) as scene:
+        scene.log_in(f"a LOGIN {written} {PASSWORD}\r\n".encode())
+        assert scene.service.registry.report()["sessions"][0]["user"] == "alice"
+        draft = DRAFT.replace(b"fred@", b"alice@")
+        assert scene.submit(draft) == b"s OK SUBMIT completed\r\n"
+        assert scene.submit(draft.replace(b"alice@", b"ann@")).startswith(b"s NO 5.7.1 ")
+    assert log.of("login") == [f"login user=alice client=192.0.2.1 mechanism=LOGIN written={written}"]
+    for event in ("submission", "submission-refused", "disconnect"):
+        assert [line.split()[1] for line in log.of(event)] == ["user=alice"], event
 
 
 def test_a_login_with_a_mechanism_that_cannot_be_read_is_logged_without_its_user(log: Log, stop: Stop) -> None:

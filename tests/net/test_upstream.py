@@ -16,6 +16,7 @@ from imapproxy.net.imap import BoundedIMAP, SideConnectionError
 from imapproxy.net.patient import Insecure, PatientStream
 from imapproxy.net.tls import client_context, server_context
 from imapproxy.net.upstream import MAX_SAID, Said, UpstreamServer, connect_upstream
+from imapproxy.protocol.condition import Condition, condition
 from imapproxy.protocol.proxy_header import ProxyHeader, ProxyHeaderReader, proxy_v2
 from tests.functional.certificates import Certificates
 from tests.net.peers import PATIENCE, Background, accepted_by, listening, nothing_left, port_of
@@ -383,6 +384,31 @@ def test_what_a_server_says_to_id_is_bounded(said_by_server: str, why: str) -> N
         server = UpstreamServer("127.0.0.1", port, send_client_ip="id")
         told = failure(server, SHORT if "123456" in said_by_server else PATIENCE)
     assert told in {why, NO_RESPONSE if "123456" in said_by_server else why}
+
+
+def test_a_response_of_many_literals_is_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = 0
+
+    def counting(line: bytes) -> Condition | None:
+        nonlocal seen
+        seen += len(line)
+        return condition(line)
+
+    monkeypatch.setattr(upstream, "condition", counting)
+    literals = "\n".join(["        S: {0}"] * 1000)
+    script = f"""
+        S: * OK hello
+        C: {IDENTIFIED}
+        S: * X {{0}}
+{literals}
+        S: )
+        S: imapproxy OK done
+        C: a NOOP
+    """
+    with played(script) as port:
+        octets = said(UpstreamServer("127.0.0.1", port, send_client_ip="id"))
+    assert octets == b"* OK hello\r\n* X " + b"{0}\r\n" * 1001 + b")\r\n"
+    assert seen <= 3 * len(octets)
 
 
 # Connections beside the session's begin the same way

@@ -117,6 +117,24 @@ def test_octets_that_are_no_utf8_can_be_had_back() -> None:
     assert credentials.secret.encode("utf-8", "surrogateescape") == b"\xff"
 
 
+@pytest.mark.parametrize(
+    ("user", "want"),
+    [
+        ("fred", "fred"),
+        ("FRED", "fred"),
+        ("fReD@Example.COM", "fred@example.com"),
+        ("\u00c9mile", "\u00e9mile"),
+        ("STRASSE", "strasse"),
+        ("stra\u00dfe", "strasse"),
+        ("FR\udce9D", "fr\udce9d"),
+    ],
+)
+def test_an_account_has_one_spelling_whatever_letters_the_client_wrote(user: str, want: str) -> None:
+    credentials = Credentials(user, "Admin", "Secret", "PLAIN")
+    assert credentials.account == want
+    assert (credentials.user, credentials.login, credentials.secret) == (user, "Admin", "Secret")
+
+
 def test_no_secret_shows() -> None:
     assert "secret" not in repr(PLAIN)
     assert "fred" in repr(PLAIN)

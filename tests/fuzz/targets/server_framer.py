@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
+from imapproxy.errors import UpstreamError
 from imapproxy.protocol.framing import Line, PassedLine, ResponseFramer
+from tests.fuzz.budget import cut
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference import stream as reference
 
@@ -24,6 +26,16 @@ def check(octets: bytes) -> None:
         assert len(held) <= MAX_HELD_OF_DATA or b"\r\n" not in held, held
         assert rest or not held, held
         assert may_speak <= boundaries, (may_speak, boundaries)
+
+
+def work(octets: bytes, packet: int) -> None:
+    """Frame a server's stream."""
+    framer = ResponseFramer()
+    try:
+        for chunk in cut(octets, packet):
+            framer.feed(chunk, len(chunk))
+    except UpstreamError:
+        return
 
 
 def _framed(chunks: Sequence[bytes]) -> tuple[bytes, list[bytes], set[int]]:
