@@ -210,6 +210,24 @@ def test_the_bound_holds_for_a_line_that_comes_at_once(beginning: bytes) -> None
         greeted_framer().feed(stream, len(stream))
 
 
+def test_a_status_response_can_be_held_until_it_is_whole() -> None:
+    """As long as something may have to be said before it."""
+    framer = greeted_framer()
+    framer.holds_status = True
+    assert framer.feed(b"a OK do", 7) == []
+    assert framer.feed(b"ne\r\n", 4) == [Line(b"a OK done\r\n")]
+    long_line = b"b OK " + b"x" * MAX_HELD_LINE
+    with pytest.raises(UpstreamError, match="sent a status response of over 65536 octets"):
+        framer.feed(long_line, len(long_line))
+
+
+def test_a_status_response_passes_once_none_must_be_held() -> None:
+    framer = greeted_framer()
+    framer.holds_status = True
+    framer.holds_status = False
+    assert framer.feed(b"b OK do", 7) == [Passage(memoryview(b"b OK do"))]
+
+
 def test_a_long_status_response_that_comes_at_once_is_one_line() -> None:
     line = b"a OK [COPYUID 1 " + b"1," * MAX_HELD_LINE + b"9] done\r\n"
     assert greeted_framer().feed(line, len(line)) == [Line(line)]
