@@ -19,7 +19,7 @@ TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base hapro
 # Debian's Cyrus and Courier conflict with its Dovecot, its Exim with its Postfix: they are unpacked, and run from there.
 # gamin: without it Courier waits 1.3 seconds at each lock. libnss-wrapper: Exim needs an account called Debian-exim.
 UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin \
-	exim4-daemon-light libnss-wrapper
+	exim4-daemon-light exim4-config libnss-wrapper
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 # Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to

@@ -248,7 +248,7 @@ def _render(octets: bytes) -> None:
     """Read a draft as one that is submitted, and convert it for a server that takes seven bits; or refuse it."""
     with suppress(SubmissionRefused):
         line_ends = LineEnds()
-        draft = read_draft(line_ends.feed(octets) + line_ends.finish(), _SITE, _FRED, _STAMP)
+        draft = read_draft(b"".join(line_ends.feed(octets) + line_ends.finish()), _SITE, _FRED, _STAMP)
         for _chunk in draft.message([], lambda _: []).rendering(_SEVEN_BIT).chunks():
             pass
 

@@ -28,7 +28,7 @@ class UpstreamError(ProxyError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """The IMAP server cannot be reached, or ends the connection before it greets. The client may try again later."""
+    """The IMAP server cannot be reached, or does not greet. The client may try again later."""
 
 
 class LimitExceeded(ProxyError):

@@ -20,6 +20,12 @@ from imapproxy.net.workers import fork
 KILL_PATIENCE = 1.0
 
 
+def has_ended(pid: int) -> int | None:
+    """Return the exit status of a child (as waitpid(2) has it) if it has ended, and reap it; else None."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return status if ended else None
+
+
 def await_end(pid: int, seconds: float) -> bool:
     """Wait for a child's end; return True if it has ended within so many seconds, and is reaped."""
     descriptor = os.pidfd_open(pid)
@@ -29,7 +35,7 @@ def await_end(pid: int, seconds: float) -> bool:
         poll.poll(max(0.0, seconds) * 1000)
     finally:
         os.close(descriptor)
-    return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return has_ended(pid) is not None
 
 
 class EndingChildren:
@@ -39,16 +45,16 @@ class EndingChildren:
         self._pids: set[int] = set()
         self._unclosed: list[socket.socket] = []
 
-    def kill(self, pid: int) -> None:
-        """End a child; one that the kernel does not let go of is reaped later."""
+    def kill(self, pid: int, seconds: float = KILL_PATIENCE) -> None:
+        """End a child; one that the kernel does not let go of in so many seconds is reaped later."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        if not await_end(pid, KILL_PATIENCE):
+        if not await_end(pid, seconds):
             self._pids.add(pid)
 
     def reap(self) -> bool:
         """See which of them have ended, after SIGCHLD; return True if all have."""
-        self._pids = {pid for pid in self._pids if not os.waitpid(pid, os.WNOHANG)[0]}
+        self._pids = {pid for pid in self._pids if has_ended(pid) is None}
         return not self._pids
 
     def close(self, streams: Iterable[socket.socket]) -> None:

@@ -129,7 +129,7 @@ class BoundedIMAP(imaplib.IMAP4):
         """Connect to the first of the host's addresses that can be reached, and say what comes before all else."""
         self._stream.connect(host, port, self._patience)
         said = begin(self._stream, self._server, self._client, monotonic() + self._patience)
-        self._stream.give_back(said)
+        self._stream.give_back(said.for_client)
 
     def read(self, size: int) -> bytes:
         """Return a literal, if the answer may hold so much in literals."""

@@ -28,6 +28,7 @@ from imapproxy.config import Config
 from imapproxy.errors import ConfigError, WorkerError
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import notify, privileges, workers
+from imapproxy.net.checker import Checker
 from imapproxy.net.children import EndingChildren, await_end
 from imapproxy.net.control import MOST_HELD, ControlSocket
 from imapproxy.net.detach import Starter
@@ -37,7 +38,7 @@ from imapproxy.net.pidfile import Pidfile
 from imapproxy.net.privileges import ROOT, Owner
 from imapproxy.net.server import QUEUE_PATIENCE, clients_allowed, display_address
 from imapproxy.net.service import RUNNING_SUBMISSIONS
-from imapproxy.net.setup import Setup, prepare, release
+from imapproxy.net.setup import Loaded, Setup, journal_check, load, prepare, rehearsal, release
 from imapproxy.net.signals import Signals
 from imapproxy.net.status_process import StatusProcess, body_of
 from imapproxy.net.worker_message import Ended, Failed, Hearing, Message, Ready, Reported, Retired
@@ -98,6 +99,7 @@ class Parent:
         self._coming: Setup | None = None  # its workers start
         self._ending = EndingChildren()
         self._status = StatusProcess(self._loop, self._ending, lambda kept: self._close_in_child({kept}))
+        self._checker = Checker(self._loop, self._ending, lambda: self._close_in_child(()))
         self._is_reloading = False
         self._reload_wanted = False
         self._is_stopping = False
@@ -115,6 +117,7 @@ class Parent:
     def close(self) -> None:
         """End what there still is, if this is not the end in order: workers without a parent stop."""
         self._status.end()
+        self._checker.cancel()
         for setup in self._setups():
             release(setup, self._ending.close)
         for worker in self._workers.values():
@@ -128,11 +131,34 @@ class Parent:
     # What is served with ----------------------------------------------------------------------------------------------
 
     def _begin(self, config: Config) -> None:
-        """Have workers start with ``config``; raise ConfigError, with nothing changed, where that cannot be."""
+        """Have workers start with ``config``, once its journal is there; raise ConfigError if that cannot be."""
         if not self._book.board.has_seats(config.workers):
             raise ConfigError("workers: too many are still there from before; try again when sessions have ended")
+        loaded = load(config)
+        if not config.journal:
+            self._start_workers(config, loaded)
+            return
+        self._checker.run(
+            journal_check(config.journal, loaded.owner),
+            lambda problem: self._go_on(problem, lambda: self._start_workers(config, loaded)),
+        )
+
+    def _go_on(self, problem: str, step: Callable[[], None]) -> None:
+        """Take the next step with a new configuration, unless there is a problem, or it has one itself."""
+        try:
+            if problem:
+                raise ConfigError(problem)
+            step()
+        except ConfigError as failure:
+            if self._current:
+                self._abandon_reload(failure)
+            else:
+                self._start_failure = failure
+
+    def _start_workers(self, config: Config, loaded: Loaded) -> None:
+        logs.set_up(config.log_to, config.log_level)
         max_clients = clients_allowed(config.max_clients, RUNNING_SUBMISSIONS)
-        setup = self._coming = prepare(config, max_clients, self._current, self._control_socket)
+        setup = self._coming = prepare(config, loaded, max_clients, self._current, self._control_socket)
         owner = setup.assignment.owner
         if max_clients < config.max_clients:
             reason = "the limit of open files (ulimit -Hn)"
@@ -204,6 +230,7 @@ class Parent:
         """Close what is the parent's alone."""
         self._signals.close()
         self._starter.close()
+        self._checker.close()
         if self._pidfile:
             self._pidfile.close()
         for worker in self._workers.values():
@@ -303,6 +330,7 @@ class Parent:
             if pid:
                 self._has_ended(worker, os.waitstatus_to_exitcode(status))
         self._status.reap()
+        self._checker.reap()
         self._ending.reap()
 
     def _has_ended(self, worker: Worker, exit_code: int) -> None:
@@ -360,9 +388,10 @@ class Parent:
         notify.reloading()
         LOGGER.info(record("reloading"))
         try:
-            config = self._read()
-            logs.set_up(config.log_to, config.log_level)
-            self._begin(config)
+            self._checker.run(
+                rehearsal(self._read, self._current),
+                lambda problem: self._go_on(problem, lambda: self._begin(self._read())),
+            )
         except ConfigError as failure:
             self._abandon_reload(failure)
 
@@ -386,7 +415,7 @@ class Parent:
 
     def _finish_reload(self) -> None:
         """Say that a reload is done, once none of the workers before accepts clients any more."""
-        if not self._is_reloading or self._coming or self._current is None:
+        if not self._is_reloading or self._checker.is_running or self._coming or self._current is None:
             return
         now = self._current.assignment
         if any(worker.accepts and worker.assignment is not now for worker in self._workers.values()):
@@ -408,6 +437,7 @@ class Parent:
         notify.stopping()
         LOGGER.info(record("stopping", signal=number.name))
         self._status.end()
+        self._checker.cancel()
         # Before the workers close theirs, once they have let in who waits: new clients are refused, not left alone.
         for setup in self._setups():
             release(setup, self._ending.close)

@@ -93,7 +93,7 @@ class Relay:
     def run(self) -> Pause | None:
         """Relay; return what the session has to do (the client has then been sent all that came before), or None.
 
-        Raise what the dialogue does, and UpstreamUnavailable for a server that leaves before it greets.
+        Raise what the dialogue does, and UpstreamUnavailable for a server that does not greet.
         """
         while not self._is_over():
             if self._pause is not None and not self.client.backlog_size:
@@ -242,6 +242,8 @@ class Relay:
             self.client.give_up()
         elif self._dialogue.authenticated:
             self.stop("Nothing happened for too long", "idle timeout")
+        elif not self._dialogue.is_greeted:
+            raise UpstreamUnavailable("the IMAP server does not greet")
         else:
             self.stop("Login takes too long", "login timeout")
 

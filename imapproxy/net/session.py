@@ -21,7 +21,7 @@ from imapproxy.net.registry import SessionReport
 from imapproxy.net.relay import Relay
 from imapproxy.net.service import Service
 from imapproxy.net.tls import HandshakeFailed, accept_tls
-from imapproxy.net.upstream import connect_upstream
+from imapproxy.net.upstream import Said, connect_upstream
 from imapproxy.protocol import response
 from imapproxy.protocol.action import (
     Action,
@@ -157,7 +157,7 @@ class Session:
 
     # Relaying ---------------------------------------------------------------------------------------------------------
 
-    def _converse(self, upstream: socket.socket, said: bytes, deadline: float) -> None:
+    def _converse(self, upstream: socket.socket, said: Said, deadline: float) -> None:
         """Relay until both sides are done, doing what else is to be done; the server has ``said`` so much already."""
         began, service = time.monotonic(), self._service
         relay = Relay(
@@ -187,9 +187,10 @@ class Session:
             relay.stop("The IMAP server sent what cannot be understood", str(failure))
         return True
 
-    def _begin(self, relay: Relay, said: bytes) -> bool:
-        if said:
-            relay.perform(self._dialogue.from_upstream(said, len(said)))
+    def _begin(self, relay: Relay, said: Said) -> bool:
+        self._dialogue.identified(said.answer_to_id)
+        if said.for_client:
+            relay.perform(self._dialogue.from_upstream(said.for_client, len(said.for_client)))
         return True
 
     def _go_on(self, relay: Relay) -> bool:

@@ -11,7 +11,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.client_address import ClientAddress
@@ -59,9 +59,19 @@ class _Refused(Exception):
     """The server answered NO or BAD; the text is its words."""
 
 
+class Said(NamedTuple):
+    """What the server has said before the client's first word: what is for the client, and the answer to our ID.
+
+    The answer is whole ``* ID`` responses, b"" if there is none.
+    """
+
+    for_client: bytes = b""
+    answer_to_id: bytes = b""
+
+
 def connect_upstream(
     server: UpstreamServer, client: ClientAddress, deadline: float = math.inf
-) -> tuple[socket.socket, bytes]:
+) -> tuple[socket.socket, Said]:
     """Return a socket connected to the IMAP server, and what the server has said on it.
 
     UpstreamUnavailable says why there is none. What it has said is for the client, and comes before what is read from
@@ -72,20 +82,20 @@ def connect_upstream(
     except OSError as failure:
         raise UpstreamUnavailable(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
     if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must
-        return connection, b""
+        return connection, Said()
     return _begun(connection, server, client, min(deadline, monotonic() + OPENING_TIMEOUT))
 
 
 def _begun(
     connection: socket.socket, server: UpstreamServer, client: ClientAddress, deadline: float
-) -> tuple[socket.socket, bytes]:
+) -> tuple[socket.socket, Said]:
     """Return the connection with all said that is to be said, and what the server has said."""
     # Else each of two small messages in a row waits for the acknowledgement of the one before.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     stream = PatientStream(lambda: None, math.inf)
     stream.adopt(connection)
     try:
-        said = begin(stream, server, client, deadline)
+        said, answer_to_id = begin(stream, server, client, deadline)
         if server.tls == "starttls":
             said = _with_capabilities(_Dialogue(stream, deadline), said)
         elif server.tls == "off" and server.send_client_ip == "proxy-protocol":
@@ -95,25 +105,26 @@ def _begun(
         raise UpstreamUnavailable(account_of(failure) + _advice(server, failure)) from failure
     finally:
         stream.close()
-    return connection, said + unread
+    return connection, Said(said + unread, answer_to_id)
 
 
-def begin(stream: PatientStream, server: UpstreamServer, client: ClientAddress, deadline: float) -> bytes:
+def begin(stream: PatientStream, server: UpstreamServer, client: ClientAddress, deadline: float) -> Said:
     """Say on a fresh connection what comes before all else; return what the server has said and anybody may read.
 
-    That is nothing, or begins with a greeting: after STARTTLS one that claims nothing, as all that was said before is
-    not to be relied on. PeerFailure where it goes wrong.
+    What is for the client is nothing, or begins with a greeting: after STARTTLS one that claims nothing, as all that
+    was said before is not to be relied on. PeerFailure where it goes wrong.
     """
     if server.send_client_ip == "proxy-protocol":
         stream.send(proxy_v2(client.client, client.server, client.is_tls), deadline - monotonic())
     if server.tls == "on":
         _start_tls(stream, server, deadline)
     said = _greeting_by_starttls(stream, server, deadline) if server.tls == "starttls" else b""
-    if server.send_client_ip == "id":
-        dialogue = _Dialogue(stream, deadline)
-        said = said or dialogue.greeting()[1]
-        said += _identify(dialogue, client)
-    return said
+    if server.send_client_ip != "id":
+        return Said(said)
+    dialogue = _Dialogue(stream, deadline)
+    said = said or dialogue.greeting()[1]
+    others, answer_to_id = _identify(dialogue, client)
+    return Said(said + others, answer_to_id)
 
 
 def _start_tls(stream: PatientStream, server: UpstreamServer, deadline: float) -> None:
@@ -136,8 +147,8 @@ def _greeting_by_starttls(stream: PatientStream, server: UpstreamServer, deadlin
     return greeting(None, met.text.words)
 
 
-def _identify(dialogue: "_Dialogue", client: ClientAddress) -> bytes:
-    """Tell the server who the client is; return what it has said besides.
+def _identify(dialogue: "_Dialogue", client: ClientAddress) -> Said:
+    """Tell the server who the client is; return its answer, and what it has said besides.
 
     A server that knows no ID, or does not believe us, is none the wiser, and the client can log in all the same.
     """
@@ -150,8 +161,9 @@ def _identify(dialogue: "_Dialogue", client: ClientAddress) -> bytes:
     try:
         said = dialogue.ask(b"ID (%b)" % told.encode("ascii"))
     except _Refused:
-        return b""
-    return b"".join(response for response in said if not response.upper().startswith(b"* ID "))
+        return Said()
+    answers = [response for response in said if response.upper().startswith(b"* ID ")]
+    return Said(b"".join(response for response in said if response not in answers), b"".join(answers))
 
 
 def _said_behind_header(dialogue: "_Dialogue") -> bytes:

@@ -74,6 +74,10 @@ class Dialogue:
         """What the client is about, in one short printable word, for a status; any thread may ask."""
         return self._intake.doing
 
+    def identified(self, answer: bytes) -> None:
+        """Take what the server has answered to the proxy's own ID: whole responses, or nothing."""
+        self._intake.answer_to_own_id = answer
+
     def from_client(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the client."""
         self._intake.receive(octets, end)
@@ -81,12 +85,16 @@ class Dialogue:
 
     def from_upstream(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the IMAP server."""
+        # What is said before the tagged response to an ID must be said before its first octet.
+        self._responses.holds_status = self._intake.may_answer_id
         for event in self._responses.feed(octets, end):
             if isinstance(event, Line):
                 self._read(event.octets)
             elif isinstance(event, PassedLine):
                 self._note_status(event.beginning)
             elif self._greeted:
+                if self._intake.may_answer_id:
+                    self._intake.note_data()
                 self._output.actions.append(ToClient(event.octets))
             else:
                 raise UpstreamError("the IMAP server does not greet as one")

@@ -81,9 +81,10 @@ class ResponseFramer:
     Held octets are not searched again: the cost of an octet is bounded, however the stream is cut.
     """
 
-    __slots__ = ("_awaited", "_has_greeting", "_held", "_literal", "_status", "_within")
+    __slots__ = ("_awaited", "_has_greeting", "_held", "_literal", "_status", "_within", "holds_status")
 
     def __init__(self) -> None:
+        self.holds_status = False  # a status response is given out when it is whole; this may be changed at any time
         self._held: Octets = b""  # not given out: the beginning of a line, or where a literal's mark may end
         self._awaited = b""  # what must come before the beginning of a line is looked at again
         self._literal = 0  # octets of a literal still to come
@@ -99,16 +100,22 @@ class ResponseFramer:
     def feed(self, octets: Octets, end: int) -> list[Event]:
         """Take ``octets[:end]``; return what can be passed on or read, in order.
 
-        The passages are views of ``octets``. Raise UpstreamError if a line that must be held is over MAX_HELD_LINE.
+        The passages are views of ``octets``. Raise UpstreamError if a line that must be held is over MAX_HELD_LINE;
+        nothing of ``octets`` is given out then.
         """
         events: list[Event] = []
-        start = 0
-        if self._status:
-            start = self._pass_status(octets, end, events)
-        elif self._held:
-            start = self._finish_held_line(octets, end, events)
-        if start < end:
-            self._scan(octets, start, end, events)
+        was_within = self._within
+        try:
+            start = 0
+            if self._status:
+                start = self._pass_status(octets, end, events)
+            elif self._held:
+                start = self._finish_held_line(octets, end, events)
+            if start < end:
+                self._scan(octets, start, end, events)
+        except UpstreamError:
+            self._within = was_within
+            raise
         return events
 
     def _pass_status(self, octets: Octets, end: int, events: list[Event]) -> int:
@@ -201,7 +208,9 @@ class ResponseFramer:
         """
         if beginning is None:
             return _awaited_by_beginning(octets, start, end)
-        if not self._has_greeting or beginning[0] == b"+" or beginning[0].upper() == b"* CAPABILITY":
+        if not self._has_greeting or self.holds_status or beginning[0] == b"+":
+            return _CRLF
+        if beginning[0].upper() == b"* CAPABILITY":
             return _CRLF
         code = bytes(octets[beginning.end() : min(end, beginning.end() + len(_LIST_CODES[0]))]).upper()
         if code in _LIST_CODES:
@@ -224,7 +233,9 @@ class ResponseFramer:
             return "greeting"
         if self._held.startswith(b"+"):
             return "continuation request"
-        return "capability list" if _LINE_TO_READ.match(self._held) else "tag"
+        if not _LINE_TO_READ.match(self._held):
+            return "tag"
+        return "status response" if self.holds_status else "capability list"
 
     def _hold_carriage_return(self, octets: Octets, end: int) -> int:
         """Hold what may be half of a line end; return where what is not held ends."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from imapproxy.errors import LimitExceeded
-from imapproxy.protocol.action import LoggedIn, LoggedOut, LoginRefused, ToUpstream
+from imapproxy.protocol.action import LoggedIn, LoggedOut, LoginRefused, ToClient, ToUpstream
 from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.framing import CommandFramer, Octets
 from imapproxy.protocol.login import Credentials, LoginExchange
@@ -49,12 +49,13 @@ class Wait(Enum):
 class Outstanding:
     """A command passed on whose tagged response has not come. Compared by identity: tags may recur."""
 
-    __slots__ = ("login", "name", "tag")
+    __slots__ = ("is_answered", "login", "name", "tag")
 
     def __init__(self, tag: bytes, name: bytes, login: LoginExchange | None) -> None:
         self.tag = tag
         self.name = name
         self.login = login
+        self.is_answered = False  # by data, as far as that is noted
 
 
 class Intake:
@@ -68,6 +69,7 @@ class Intake:
         "_junk_lines",
         "_take_command",
         "_wait",
+        "answer_to_own_id",
         "authenticated",
         "commands",
         "credentials",
@@ -82,6 +84,7 @@ class Intake:
 
     def __init__(self, terms: Terms, offer: Offer, output: Output, take_command: "Step") -> None:
         """``take_command`` is the step that takes the beginning of a command."""
+        self.answer_to_own_id = b""  # the server's, b"" if there is none
         self.authenticated = False
         self.credentials: Credentials | None = None
         self.terms = terms
@@ -188,6 +191,19 @@ class Intake:
         self._wait = None
         return wait is not Wait.OWN_LITERAL
 
+    @property
+    def may_answer_id(self) -> bool:
+        """Whether a client's ID that the server does not answer with data gets what the server answered the proxy's.
+
+        Cyrus answers one ID before login with data, and that is the proxy's own.
+        """
+        return not self.authenticated and bool(self.answer_to_own_id)
+
+    def note_data(self) -> None:
+        """Note that data has come: it answers the oldest command that is outstanding."""
+        if self.outstanding:
+            self.outstanding[0].is_answered = True
+
     def completed(self, tag: bytes, ok: bool) -> None:
         """Take a tagged response: the oldest command with its tag is complete (RFC 9051 2.2.1)."""
         for index, outstanding in enumerate(self.outstanding):
@@ -203,6 +219,8 @@ class Intake:
             self._finish_login(command.login, ok)
         elif command.name == b"UNAUTHENTICATE" and ok:
             self._forget_user()
+        elif command.name == b"ID" and ok and self.may_answer_id and not command.is_answered:
+            self.output.actions.append(ToClient(self.answer_to_own_id))
 
     def _finish_login(self, login: LoginExchange, ok: bool) -> None:
         if self.authenticated:  # a second AUTHENTICATE changes nothing about who the user is

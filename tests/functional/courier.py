@@ -1,9 +1,9 @@
 """A throw-away Courier on loopback: its own configuration, users and maildirs, nothing of the host's.
 
-The path of the socket at which Courier asks about users is compiled in, and so is where gamin lies, by which it locks
-maildirs. So Courier runs in a mount namespace of its own, in which these paths are the test's, and in a process
-namespace, with which gamin's servers end. Both take root: an ordinary user's tests of Courier are skipped. What answers
-at the socket is ours, and knows every user, as ``dovecot`` does.
+The path of the socket at which Courier asks about users is compiled in, and so are where gamin lies, by which it locks
+maildirs, and the account that does TLS. So Courier runs in a mount namespace of its own, in which these are the test's,
+and in a process namespace, with which gamin's servers end. Both take root: an ordinary user's tests of Courier are
+skipped. What answers at the socket is ours, and knows every user, as ``dovecot`` does.
 """
 
 import pwd
@@ -37,6 +37,7 @@ mount -t tmpfs none /run
 mkdir /run/courier
 mount --bind {directory}/run /run/courier
 mount --bind {root}/usr/libexec /usr/libexec
+mount --bind {directory}/passwd /etc/passwd
 set -a
 . {root}/etc/courier/imapd
 {settings}
@@ -137,6 +138,9 @@ def start_script(courier: Courier, programs: Unpacked, pair: Pair | None, connec
     both = directory / "both.pem"
     if pair:
         both.write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
+    owner = account()
+    accounts = Path("/etc/passwd").read_text() + f"courier:x:{owner.pw_uid}:{owner.pw_gid}::/:/bin/false\n"
+    (directory / "passwd").write_text(accounts)
     settings = SETTINGS.format(root=root, port=courier.port, starttls="YES" if pair else "NO", cert=both)
     return START.format(
         directory=directory,

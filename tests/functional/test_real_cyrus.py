@@ -1,33 +1,27 @@
-"""Cyrus, as Debian sets it up: a user's mailboxes lie below INBOX, and none is marked \\Sent."""
+"""Cyrus as it is without Debian's settings: a user's mailboxes stand beside INBOX, and their names have slashes."""
 
-from collections.abc import Iterator
+from pathlib import Path
 
-import pytest
-
-from tests.functional.cyrus import Cyrus
+from tests.functional.cyrus import running_cyrus
 from tests.functional.drafts import forward
-from tests.functional.forwarding import Correspondent, correspondent
+from tests.functional.forwarding import correspondent
 from tests.functional.mail_tree import leaf
 from tests.functional.postfix import Postfix
-from tests.functional.proxy_process import Proxy, running_proxy
+from tests.functional.proxy_process import running_proxy
+from tests.functional.unpacked import Unpacked
 
 STORED = leaf("text/plain", b"Hello\r\n").headed(b"Subject: stored\r\n")
 
 
-@pytest.fixture(scope="module")
-def proxy(cyrus: Cyrus, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    options = {"submit": {"sent-mailbox": "INBOX.Sent"}}
-    with running_proxy(tmp_path_factory.mktemp("cyrus"), cyrus.port, postfix.port, options) as running:
-        yield running
-
-
-@pytest.fixture
-def fred(cyrus: Cyrus, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
-    with correspondent(cyrus, postfix, proxy) as user:
-        yield user
-
-
-def test_forward_of_a_stored_message(fred: Correspondent) -> None:
-    uid = fred.store(STORED.octets)
-    assert fred.forward(forward(f"/INBOX/;UID={uid}")).parts[1].body == STORED.octets
-    assert len(fred.all_of("INBOX.Sent")) == 1
+def test_forward_from_a_mailbox_with_slashes(programs: Unpacked, postfix: Postfix, tmp_path: Path) -> None:
+    """In a URL, too, the names have slashes; the copy goes to Sent, which has no prefix."""
+    options = {"submit": {"sent-mailbox": "auto"}}
+    with (
+        running_cyrus(programs, beside_inbox=True) as cyrus,
+        running_proxy(tmp_path, cyrus.port, postfix.port, options) as proxy,
+        correspondent(cyrus, postfix, proxy) as user,
+    ):
+        user.new_mailbox("Projects")
+        uid = user.store(STORED.octets, user.new_mailbox("Projects/Old"))
+        assert user.forward(forward(f"/Projects/Old/;UID={uid}")).parts[1].body == STORED.octets
+        assert len(user.all_of("Sent")) == 1

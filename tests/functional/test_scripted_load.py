@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imapproxy.protocol.intake import MAX_LINE_BEFORE_LOGIN
 from tests.functional.fake_imap import FakeImap, Peer, Stage, connect, well_behaved
 from tests.functional.fake_smtp import FakeSmtp, Turns
 from tests.functional.proxy_process import Proxy, running_proxy
@@ -209,7 +210,7 @@ def leaves_within_a_large_draft(peer: Peer) -> None:
 
 
 def is_thrown_out(peer: Peer) -> None:
-    peer.send(b"A" * 20_000)
+    peer.send(b"A" * (MAX_LINE_BEFORE_LOGIN + 1))
     peer.rest()
 
 

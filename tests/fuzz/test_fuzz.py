@@ -10,7 +10,7 @@ from tests.fuzz.target import TARGETS, Target
 
 SECONDS = 2
 # Inputs that are grown of each target, the same each time, and for how long at most on a machine that is busy.
-GROWN = 40
+GROWN = 25
 MOST_SECONDS = 60
 
 

@@ -104,6 +104,11 @@ class Running:
         assert self._work is not None
         return self._work.result()
 
+    def greet(self) -> None:
+        """Have the server greet before the relay runs."""
+        self.stage.relay.perform(self.stage.dialogue.from_upstream(GREETING, len(GREETING)))
+        self.client.expect(GREETING)
+
     def log_in(self) -> None:
         exchange = [(b"", GREETING), (b"a LOGIN fred pencil\r\n", b"a OK done\r\n")]
         for command, answer in exchange:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from imapproxy.net import children as children_module
 from imapproxy.net.children import EndingChildren, await_end
 from tests.net.lingering import fill, in_child, unread
 from tests.net.peers import PATIENCE, nothing_left, open_descriptors
@@ -56,10 +55,9 @@ def test_a_child_that_is_killed_is_gone() -> None:
 
 
 def test_one_that_the_kernel_does_not_let_go_of_is_reaped_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children_module, "KILL_PATIENCE", 0)
     monkeypatch.setattr(os, "kill", lambda pid, number: None)  # as if it waited for a disk
     pid, children = sleeper(), EndingChildren()
-    children.kill(pid)
+    children.kill(pid, 0)
     assert not children.reap()
     assert is_there(pid)
     monkeypatch.undo()

@@ -479,11 +479,20 @@ def test_what_is_said_before_the_server_goes_arrives_whole() -> None:
 
 
 def test_a_login_has_its_time() -> None:
-    with relaying(Patience(SOON, NOT_SOON)) as running:
-        running.server.say(GREETING)
-        assert running.client.hear_rest().removeprefix(GREETING) == LATE
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
+        running.begin()
+        assert running.client.hear_rest() == LATE
         assert running.server.hear_rest() == b""
         assert running.end() == "login timeout"
+
+
+def test_a_server_that_does_not_greet_in_that_time_is_unavailable() -> None:
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.server.say(b"* OK rea")
+        running.begin()
+        with pytest.raises(UpstreamUnavailable, match=r"^the IMAP server does not greet$"):
+            running.end()
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -579,6 +588,7 @@ def test_a_submission_begins_when_the_client_has_taken_all_that_came_before() ->
 def test_a_submission_does_not_begin_for_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "FAREWELL_PATIENCE", SOON)
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.perform([ToClient(DOWNLOAD), SUBMIT])
         running.begin()
         assert running.end() == "login timeout"
@@ -707,6 +717,7 @@ def test_a_client_may_be_held_after_a_login_that_failed() -> None:
 
 def test_the_time_for_a_login_passes_for_a_client_that_is_held() -> None:
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.hold_client(NOT_SOON)
         running.begin()
         assert running.client.hear_rest() == LATE

@@ -36,7 +36,7 @@ from imapproxy.net.relay import Patience, Relay
 from imapproxy.net.service import Service
 from imapproxy.net.session import Session, serve
 from imapproxy.net.tls import server_context
-from imapproxy.net.upstream import UpstreamServer, connect_upstream
+from imapproxy.net.upstream import Said, UpstreamServer, connect_upstream
 from imapproxy.protocol.capability import is_transparent
 from imapproxy.protocol.proxy_header import proxy_v2
 from tests.functional.certificates import Certificates, make_certificates
@@ -1119,8 +1119,8 @@ def test_others_who_speak_of_proxies_speak_no_imap(log: Log, stop: Stop) -> None
 def test_what_the_server_has_said_while_connecting_comes_first(
     log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect_and_hear(server: UpstreamServer, client: ClientAddress, deadline: float) -> tuple[socket.socket, bytes]:
-        return connect_upstream(server, client, deadline)[0], GREETING
+    def connect_and_hear(server: UpstreamServer, client: ClientAddress, deadline: float) -> tuple[socket.socket, Said]:
+        return connect_upstream(server, client, deadline)[0], Said(GREETING)
 
     monkeypatch.setattr(session_module, "connect_upstream", connect_and_hear)
     with session(log, stop) as scene:
@@ -1132,7 +1132,9 @@ def test_what_the_server_has_said_while_connecting_comes_first(
 def test_what_the_server_has_said_while_connecting_may_be_nonsense(
     log: Log, stop: Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "connect_upstream", lambda *to: (connect_upstream(*to)[0], b"nonsense\r\n"))
+    monkeypatch.setattr(
+        session_module, "connect_upstream", lambda *to: (connect_upstream(*to)[0], Said(b"nonsense\r\n"))
+    )
     with session(log, stop) as scene:
         assert scene.client.hear_rest() == b"* BYE The IMAP server sent what cannot be understood\r\n"
     assert fields(log.of("disconnect")[0])["reason"] == '"the IMAP server does not greet as one"'

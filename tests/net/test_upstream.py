@@ -15,7 +15,7 @@ from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.imap import BoundedIMAP, SideConnectionError
 from imapproxy.net.patient import Insecure, PatientStream
 from imapproxy.net.tls import client_context, server_context
-from imapproxy.net.upstream import MAX_SAID, UpstreamServer, connect_upstream
+from imapproxy.net.upstream import MAX_SAID, Said, UpstreamServer, connect_upstream
 from imapproxy.protocol.condition import Condition, condition
 from imapproxy.protocol.proxy_header import ProxyHeader, ProxyHeaderReader, proxy_v2
 from tests.functional.certificates import Certificates
@@ -46,10 +46,15 @@ def failure(server: UpstreamServer, deadline: float = PATIENCE) -> str:
 
 def said(server: UpstreamServer) -> bytes:
     """Return what the client is to see first, and say NOOP to the server."""
-    connection, octets = connect_upstream(server, CLIENT)
+    return all_said(server).for_client
+
+
+def all_said(server: UpstreamServer) -> Said:
+    """Return what the server has said first, and say NOOP to it."""
+    connection, found = connect_upstream(server, CLIENT)
     with connection:
         connection.sendall(b"a NOOP\r\n")
-        return octets
+        return found
 
 
 # Without anything that comes first
@@ -57,9 +62,9 @@ def said(server: UpstreamServer) -> bytes:
 
 def test_the_server_is_connected_to_and_not_waited_for() -> None:
     with listening() as listener:
-        stream, octets = connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
+        stream, found = connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
         with stream, accepted_by(listener) as server:
-            assert octets == b""
+            assert found == Said()
             stream.sendall(b"a NOOP\r\n")
             server.expect(b"a NOOP\r\n")
 
@@ -321,17 +326,22 @@ def test_a_name_that_no_certificate_could_have(as_client: ssl.SSLContext) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answer", "shown"),
+    ("answer", "shown", "answer_to_id"),
     [
-        ('* ID ("name" "Dovecot")\n        S: imapproxy OK done', b""),
-        ('* ID ("name" {5}\n        S: Dove)\\\n        S: ")\n        S: imapproxy OK done', b""),
-        ("* id NIL\n        S: imapproxy OK done", b""),
-        ("imapproxy BAD what is ID?", b""),
-        ("imapproxy NO [ALERT] not you", b""),
-        ("* OK {5}\n        S: imapproxy OK done", b"* OK {5}\r\n"),
+        ('* ID ("name" "Dovecot")\n        S: imapproxy OK done', b"", b'* ID ("name" "Dovecot")\r\n'),
+        (
+            '* ID ("name" {5}\n        S: Dove)\\\n        S: ")\n        S: imapproxy OK done',
+            b"",
+            b'* ID ("name" {5}\r\nDove)")\r\n',
+        ),
+        ("* id NIL\n        S: imapproxy OK done", b"", b"* id NIL\r\n"),
+        ("imapproxy BAD what is ID?", b"", b""),
+        ("imapproxy NO [ALERT] not you", b"", b""),
+        ("* ID NIL\n        S: imapproxy NO not you", b"", b""),
+        ("* OK {5}\n        S: imapproxy OK done", b"* OK {5}\r\n", b""),
     ],
 )
-def test_the_server_is_told_who_the_client_is(answer: str, shown: bytes) -> None:
+def test_the_server_is_told_who_the_client_is(answer: str, shown: bytes, answer_to_id: bytes) -> None:
     script = f"""
         S: * OK [CAPABILITY IMAP4rev1 ID] Dovecot ready.
         C: {IDENTIFIED}
@@ -339,8 +349,9 @@ def test_the_server_is_told_who_the_client_is(answer: str, shown: bytes) -> None
         C: a NOOP
     """
     with played(script) as port:
-        octets = said(UpstreamServer("127.0.0.1", port, send_client_ip="id"))
-    assert octets == b"* OK [CAPABILITY IMAP4rev1 ID] Dovecot ready.\r\n" + shown
+        found = all_said(UpstreamServer("127.0.0.1", port, send_client_ip="id"))
+    assert found.for_client == b"* OK [CAPABILITY IMAP4rev1 ID] Dovecot ready.\r\n" + shown
+    assert found.answer_to_id == answer_to_id
 
 
 def test_the_client_is_told_the_server_by_tls_only(as_server: ssl.SSLContext, as_client: ssl.SSLContext) -> None:

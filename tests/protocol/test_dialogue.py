@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from imapproxy.errors import UpstreamError
 from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL
+from imapproxy.protocol.framing import MAX_HELD_LINE
 from tests.protocol.script import GREETING, LOGIN, TERMS, Scene, play
 
 
@@ -112,6 +113,19 @@ def test_a_refused_upstream_connection_is_passed_on() -> None:
     assert scene.dialogue.upstream_said_bye
     scene.take(scene.dialogue.farewell("closed"))
     scene.play("!: Close")
+
+
+@pytest.mark.parametrize(("rest", "is_said"), [(b"", True), (b"* 1 FETCH (BODY[] {5}\r\nab", False)])
+def test_farewell_after_an_endless_line_follows_what_was_passed_on(rest: bytes, is_said: bool) -> None:
+    """What the server said with that line, such as the end of a literal, is not passed on."""
+    scene = Scene()
+    scene.play(GREETING)
+    scene.server(rest)
+    scene.to_client = b""
+    with pytest.raises(UpstreamError):
+        scene.server((b"cde)\r\n" if rest else b"* 1 EXISTS\r\n") + b"* CAPABILITY " + b"x" * MAX_HELD_LINE)
+    scene.take(scene.dialogue.farewell("garbled"))
+    scene.play("P: * BYE garbled\n!: Close" if is_said else "!: Close")
 
 
 def test_farewell_is_not_said_inside_a_response() -> None:

@@ -138,8 +138,7 @@ def test_a_passing_literal_is_given_out_as_it_comes_and_in_place() -> None:
 
 def test_ten_thousand_lines_of_data_are_one_passage() -> None:
     stream = b"".join(b"* %d FETCH (FLAGS (\\Seen) UID %d)\r\n" % (n, n) for n in range(10000))
-    (passage,) = ResponseFramer().feed(stream, len(stream))
-    assert passage.octets == stream
+    assert ResponseFramer().feed(stream, len(stream)) == [Passage(memoryview(stream))]
 
 
 def test_a_line_of_data_may_have_any_length() -> None:
@@ -209,6 +208,24 @@ def test_the_bound_holds_for_a_line_that_comes_at_once(beginning: bytes) -> None
     stream = beginning + b"x" * MAX_HELD_LINE + b"\r\n"
     with pytest.raises(UpstreamError, match="65536"):
         greeted_framer().feed(stream, len(stream))
+
+
+def test_a_status_response_can_be_held_until_it_is_whole() -> None:
+    """As long as something may have to be said before it."""
+    framer = greeted_framer()
+    framer.holds_status = True
+    assert framer.feed(b"a OK do", 7) == []
+    assert framer.feed(b"ne\r\n", 4) == [Line(b"a OK done\r\n")]
+    long_line = b"b OK " + b"x" * MAX_HELD_LINE
+    with pytest.raises(UpstreamError, match="sent a status response of over 65536 octets"):
+        framer.feed(long_line, len(long_line))
+
+
+def test_a_status_response_passes_once_none_must_be_held() -> None:
+    framer = greeted_framer()
+    framer.holds_status = True
+    framer.holds_status = False
+    assert framer.feed(b"b OK do", 7) == [Passage(memoryview(b"b OK do"))]
 
 
 def test_a_long_status_response_that_comes_at_once_is_one_line() -> None:
