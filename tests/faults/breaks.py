@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tests.faults.house import House, Style, told
+from tests.faults.house import House, told
+from tests.faults.style import Style
 from tests.faults.submissions import Draft, Submission
 
 
@@ -48,15 +49,7 @@ def break_of(submission: Submission, name: str, attempt: Try) -> Break:
         draft = house.new_draft(submission)
         return [Attempt(draft, attempt(house, draft))]
 
-    return Break(f"{submission.name}: {name}", _style_of(submission), play)
-
-
-def _style_of(submission: Submission) -> Style:
-    return Style(
-        is_filed=submission.is_filed,
-        is_catenating=submission.is_catenated,
-        is_authenticating=submission.is_authenticated,
-    )
+    return Break(f"{submission.name}: {name}", submission.style, play)
 
 
 def prepared(prepare: Callable[[House], object]) -> Try:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from tests.faults.setup import SMTP_TIMEOUT, Setup, Tls
 from tests.faults.small_disk import SmallDisk, mounted
-from tests.faults.submissions import BCC, LARGE, MAILBOXES, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
+from tests.faults.style import Style
+from tests.faults.submissions import BCC, LARGE, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
 from tests.functional.delivered import BOUNDARY, without_trace
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import Deviation, FakeMailboxes
@@ -22,25 +24,8 @@ from tests.functional.process import PATIENCE
 from tests.functional.program import Program
 from tests.functional.scripted import eventually
 
-SMTP_TIMEOUT = 2  # seconds; the proxy waits twice as long for the reply to the final dot
-IDLE_PATIENCE = 300.0  # seconds that the IMAP server bears a proxy that waits for somebody else
-
+STARTTLS = b"T STARTTLS\r\n"
 TO_ALL = tuple(f"RCPT TO:<{recipient}>" for recipient in RECIPIENTS)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the program is run: whether it makes the copy in Sent, by how many workers, and with what room for files.
-
-    ``is_catenating``: the IMAP server puts together what it has itself. ``is_authenticating``: the SMTP server takes
-    mail from who has logged in.
-    """
-
-    is_filed: bool = False
-    workers: int = 1
-    is_on_small_disk: bool = False
-    is_catenating: bool = False
-    is_authenticating: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,38 +69,19 @@ class House:
         with ExitStack() as stack:
             if self._style.is_on_small_disk:
                 self.disk = stack.enter_context(mounted(self._directory))
-            self.imap = self._new_imap()
-            self.smtp = self._new_smtp()
+            self.setup = Setup(self._directory, self._style)
+            self.imap = self.setup.new_imap()
+            self.smtp = self.setup.new_smtp()
             self._script = dict(self.smtp.script)
             for server in (self.imap, self.smtp):
                 server.__enter__()
             stack.callback(lambda: self.imap.__exit__(None, None, None))
             stack.callback(lambda: self.smtp.__exit__(None, None, None))
-            self.program = Program(self._directory, self.imap.port, self.smtp.port, self._options())
+            self.program = Program(self._directory, self.imap.port, self.smtp.port, self.setup.options(SMTP_TIMEOUT))
             stack.callback(self._close)
             self._port = self.program.ports()[-1]
             self._learn_what_is_usual()
             yield
-
-    def _new_imap(self, port: int = 0) -> FakeMailboxes:
-        imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE)
-        if self._style.is_catenating:
-            imap.capabilities += b" CATENATE"
-        return imap
-
-    def _new_smtp(self, port: int = 0) -> FakeSmtp:
-        login = ("AUTH PLAIN",) if self._style.is_authenticating else ()
-        return FakeSmtp(extensions=("8BITMIME", "SMTPUTF8", *login), port=port)
-
-    def _options(self) -> dict[str, dict[str, str]]:
-        sent = {"sent-mailbox": "Sent"} if self._style.is_filed else {}
-        login = {"smtp-auth": "user"} if self._style.is_authenticating else {}
-        journal = {"journal": str(self._directory / "journal")}
-        return {
-            "listen": {"listen": "127.0.0.1:0", "workers": str(self._style.workers)},
-            "smtp": {"smtp-timeout": str(SMTP_TIMEOUT), **login},
-            "submit": {"mail-domain": "example.com", "max-submissions-per-hour": "0", **journal, **sent},
-        }
 
     def _close(self) -> None:
         self.program.stop()
@@ -129,10 +95,18 @@ class House:
         return submission.draft(self._number)
 
     @contextmanager
-    def client(self) -> Iterator[Peer]:
-        """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
+    def stranger(self) -> Iterator[Peer]:
+        """Connect a client that is not logged in; EOFError or OSError if that cannot be had."""
         with connect(self._port) as client:
             client.line()
+            yield client
+
+    @contextmanager
+    def client(self) -> Iterator[Peer]:
+        """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
+        with self.stranger() as client:
+            if self.setup.tls:
+                start_tls(client, self.setup.tls)
             client.send(b"L LOGIN fred secret\r\n")
             if not client.answer(b"L").startswith(b"OK"):
                 raise EOFError
@@ -172,8 +146,8 @@ class House:
         before, port = self.imap, self.imap.port
         before.__exit__(None, None, None)
         yield
-        self.imap = self._new_imap(port)
-        self.imap.appended = before.appended
+        self.imap = self.setup.new_imap(port)
+        self.imap.appended, self.imap.missing = before.appended, before.missing
         self.imap.__enter__()
 
     @contextmanager
@@ -182,13 +156,17 @@ class House:
         before, port = self.smtp, self.smtp.port
         before.__exit__(None, None, None)
         yield
-        self.smtp = self._new_smtp(port)
+        self.smtp = self.setup.new_smtp(port)
         self.smtp.messages = before.messages
         self.smtp.__enter__()
 
     def take_back(self) -> None:
         """Have the IMAP server not file what it was last given."""
         self.imap.appended.pop()
+
+    def remove_sent_mailbox(self) -> None:
+        """Have the IMAP server without the mailbox for what was sent."""
+        self.imap.missing.add(self._style.sent_name)
 
     def restart_imap(self) -> None:
         """Have the IMAP server begin anew."""
@@ -219,12 +197,12 @@ class House:
 
     def empty_write_ahead_log(self) -> None:
         """Have the journal need room for whatever is written down next: what is in that file is written over."""
-        with closing(sqlite3.connect(self._directory / "journal")) as database:
+        with closing(sqlite3.connect(self.setup.journal)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def write_ahead_log_size(self) -> int:
         """Return how long that file of the journal's is."""
-        return (self._directory / "journal-wal").stat().st_size
+        return self.setup.journal.with_name("journal-wal").stat().st_size
 
     # What came of it --------------------------------------------------------------------------------------------------
 
@@ -233,6 +211,8 @@ class House:
         self.met.clear()
         self.smtp.messages.clear()
         self.imap.appended.clear()
+        if self._style.is_sent_missing:
+            self.remove_sent_mailbox()
 
     def mend(self) -> None:
         """Have the servers do as usual, and the program run; AssertionError for what went wrong at a server."""
@@ -261,7 +241,7 @@ class House:
     def filed(self, draft: Draft) -> int:
         """Return how many copies of it are in Sent: of what came, octet for octet, but with its Bcc."""
         sent = {BCC + octets for octets in self._arrived(draft)}
-        return sum(copy.octets in sent for copy in self.imap.appended)
+        return sum(copy.octets in sent and copy.mailbox == self._style.sent_name for copy in self.imap.appended)
 
     def appended(self) -> int:
         """Return how many messages have been filed."""
@@ -278,7 +258,8 @@ class House:
 
     def _arrived(self, draft: Draft) -> Sequence[bytes]:
         usual = self._usual[draft.submission.text]
-        whole = [message.content for message in self.smtp.messages if message.recipients == TO_ALL]
+        sent = [message for message in self.smtp.messages if message.recipients == TO_ALL]
+        whole = [message.content for message in sent if message.is_secured == self._style.is_secured]
         return [octets for octets in whole if draft.message_id in octets and fingerprint(octets) == usual]
 
     def _learn_what_is_usual(self) -> None:
@@ -291,13 +272,20 @@ class House:
             assert submission is not REFERRING or STORED.octets in octets
             self._usual[submission.text] = fingerprint(octets)
             self._check_unbroken(draft)
-        assert self._style.is_catenating == any(b"CATENATE" in command for command in self.imap.commands)
-        assert self._style.is_authenticating == ("AUTH" in self.smtp.verbs())
+        self.setup.check(self.imap.commands, self.smtp.verbs())
 
     def _check_unbroken(self, draft: Draft) -> None:
         assert self.copies(draft) == 1, "it does not come for all, or more than once, though nothing is broken"
         copies = self._style.is_filed
         assert (self.filed(draft), self.appended()) == (copies, copies), "in Sent is not one copy of just what was sent"
+
+
+def start_tls(client: Peer, tls: Tls) -> None:
+    """Speak TLS; EOFError or OSError if that cannot be had."""
+    client.send(STARTTLS)
+    if not client.answer(b"T").startswith(b"OK"):
+        raise EOFError
+    client.begin_tls(tls.client_context(), "localhost")
 
 
 def told(client: Peer, draft: Draft) -> str | None:

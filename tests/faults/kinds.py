@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from tests.faults.breaks import Break
-from tests.faults.client_breaks import LEAVES, vanishing, vanishing_before_the_literal, vanishing_meanwhile
+from tests.faults.client_breaks import (
+    LEAVES,
+    vanishing,
+    vanishing_before_the_literal,
+    vanishing_in_starttls,
+    vanishing_meanwhile,
+)
 from tests.faults.disk_breaks import full_disk
 from tests.faults.imap_breaks import imap_failures, imap_silence
 from tests.faults.outage_breaks import outages, restarts
@@ -22,6 +28,7 @@ KINDS: Mapping[str, Callable[[], Iterable[Break]]] = {
     "IMAP: silence at a step": imap_silence,
     **{f"client: {way} within the command": partial(vanishing, way) for way in LEAVES},
     **{f"client: {way} before the literal": partial(vanishing_before_the_literal, way) for way in LEAVES},
+    **{f"client: {way} in STARTTLS": partial(vanishing_in_starttls, way) for way in LEAVES},
     **{f"client: {way} at a step": partial(vanishing_meanwhile, way) for way in LEAVES},
     "SMTP: refusal at a step": smtp_refusals,
     "SMTP: failure at a step": smtp_failures,

@@ -10,8 +10,9 @@ from dataclasses import replace
 from time import sleep
 
 from tests.faults.breaks import Attempt, Break, Play, break_of, prepared
-from tests.faults.house import House, Style, await_end
+from tests.faults.house import House, await_end
 from tests.faults.steps import Moment, imap_moments, smtp_moments
+from tests.faults.style import Style
 from tests.faults.submissions import ALL, FILED, REFERRING_AND_FILED, Draft
 
 WORKERS_UNDER_LOAD = 2
@@ -106,7 +107,7 @@ def blows_under_load(name: str) -> Iterator[Break]:
     for commands in sorted(random.Random(0).sample(range(COMMANDS_OF_LOAD), BLOWS_UNDER_LOAD)):
         yield Break(
             f"after {commands} commands for {len(LOAD)} clients",
-            Style(is_filed=True, workers=WORKERS_UNDER_LOAD),
+            Style("Sent", workers=WORKERS_UNDER_LOAD),
             _loaded(BLOWS[name], commands),
             is_window=name == KILL,
             may_lack_copy=name == KILL,

@@ -11,8 +11,9 @@ from threading import Semaphore
 from typing import TypeAlias
 
 from tests.faults.breaks import Attempt, Break
-from tests.faults.house import House, Style
-from tests.faults.judge import GOOD, Story, Told, Verdict
+from tests.faults.house import House
+from tests.faults.judge import GOOD, Story, Told, Try, Verdict
+from tests.faults.style import Style
 from tests.faults.submissions import PLAIN
 
 # Houses of a style: most of a break's time is somebody's silence, so that there are more than processors.
@@ -102,15 +103,14 @@ def _told_of(house: House, kind: str, one: Break) -> Result:
     log = house.logged_since(log_size)
     stories = [
         Story(
-            told=attempt.told,
-            copies_when_told=before,
+            tries=(Try(attempt.told, before),),
             told_again=again,
             copies=house.copies(attempt.draft),
-            is_window=one.is_window,
-            is_doubt_logged=f"double-possible user=fred client=127.0.0.1 message={attempt.draft.name}" in log,
+            windows=int(one.is_window),
+            doubts=log.count(f"double-possible user=fred client=127.0.0.1 message={attempt.draft.name}"),
             is_behind_354=one.is_behind_354,
             is_sent=one.is_sent,
-            is_filed=attempt.draft.submission.is_filed,
+            is_filed=attempt.draft.submission.style.is_filed,
             filed=house.filed(attempt.draft),
             may_lack_copy=one.may_lack_copy,
         )
@@ -145,6 +145,5 @@ def _judged(kind: str, name: str, stories: Sequence[Story], complaints: Sequence
     all_complaints = [*complaints, *(complaint for story in stories for complaint in story.complaints())]
     if not {*verdicts} <= GOOD:
         all_complaints += map(str, stories)
-    return Result(
-        kind, name, max(verdicts, key=order.index), tuple(story.heard for story in stories), tuple(all_complaints)
-    )
+    heard = tuple(story.tries[0].heard for story in stories)
+    return Result(kind, name, max(verdicts, key=order.index), heard, tuple(all_complaints))

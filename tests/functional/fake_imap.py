@@ -176,7 +176,8 @@ class Peer:
     def hang_up(self) -> None:
         """Have another thread's wait end."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Not the method of a TLS socket, which would end TLS under the thread that uses it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _receive(self) -> None:
         octets = self._socket.recv(READ_SIZE)
@@ -344,7 +345,7 @@ class FakeImap(Listener):
             self._open.add(peer)
         try:
             self._script(peer)
-        except (EOFError, ConnectionError):  # the client has left
+        except (EOFError, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # the client has left
             pass
         except BaseException as failure:  # it is raised in the test's thread
             if not self._stopping:
