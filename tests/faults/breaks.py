@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TypeAlias
 
 from tests.faults.house import House, told
@@ -11,10 +12,10 @@ from tests.faults.submissions import Draft, Submission
 
 @dataclass(frozen=True)
 class Attempt:
-    """A draft that was submitted, and the answer; None where the connection broke before."""
+    """A draft that was submitted, maybe more than once, and the answers; None where the connection broke before."""
 
     draft: Draft
-    told: str | None
+    told: tuple[str | None, ...]
 
 
 Play: TypeAlias = Callable[[House], Sequence[Attempt]]
@@ -47,9 +48,20 @@ def break_of(submission: Submission, name: str, attempt: Try) -> Break:
 
     def play(house: House) -> Sequence[Attempt]:
         draft = house.new_draft(submission)
-        return [Attempt(draft, attempt(house, draft))]
+        return [Attempt(draft, (attempt(house, draft),))]
 
     return Break(f"{submission.name}: {name}", submission.style, play)
+
+
+def once(act: Callable[[], object]) -> Callable[[], None]:
+    """Return what acts the first time only: a step may come again, on another connection or in another try."""
+    is_due = Lock()
+
+    def act_once() -> None:
+        if is_due.acquire(blocking=False):
+            act()
+
+    return act_once
 
 
 def prepared(prepare: Callable[[House], object]) -> Try:

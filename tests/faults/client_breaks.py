@@ -122,7 +122,7 @@ def _vanish_at(moment: Moment, leave: Leave) -> Try:
         with house.client() as client:
             moment.arm(house, lambda: gone.wait(PATIENCE))
             client.send(draft.command)
-            assert house.met.wait(PATIENCE)
+            house.await_met()
             leave(client)
             gone.set()
 

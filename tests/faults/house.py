@@ -9,9 +9,11 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
+from tests.faults.questions import submitting
 from tests.faults.setup import SMTP_TIMEOUT, Setup, Tls
 from tests.faults.small_disk import SmallDisk, mounted
 from tests.faults.style import Style
@@ -84,8 +86,9 @@ class House:
             yield
 
     def _close(self) -> None:
+        size = self.log_size()
         self.program.stop()
-        self.program.check()
+        self.program.check(size)
 
     # A client ---------------------------------------------------------------------------------------------------------
 
@@ -122,8 +125,20 @@ class House:
 
     def at_smtp(self, step: str, then: "Script | None" = None, act: Callable[[], object] = nothing) -> None:
         """Have the SMTP server do that when the step comes, by default as usual; ``act`` comes before."""
-        usual = self._script.get(step) or self._script[step.partition(" ")[0]]
-        self.smtp.script[step] = Cue(self.met, act, usual if then is None else then)
+        self.smtp.script[step] = Cue(self.met, act, self.usual_at_smtp(step) if then is None else then)
+
+    def usual_at_smtp(self, step: str) -> Script:
+        """Return what the SMTP server does when nothing is broken."""
+        return self._script.get(step) or self._script[step.partition(" ")[0]]
+
+    def await_met(self) -> None:
+        """Return once the step has come."""
+        assert self.met.wait(PATIENCE), "the step does not come"
+
+    def await_submitting(self, sessions: int) -> None:
+        """Return once so many sessions submit, as the program's status says."""
+        told = partial(submitting, self.setup.control_socket)
+        assert eventually(lambda: told() >= sessions), f"{told()} submit"
 
     def at_imap(self, step: str, deviation: Deviation | None = None, act: Callable[[], object] = nothing) -> None:
         """Have the IMAP server deviate when the step comes, or not; ``act`` comes before."""

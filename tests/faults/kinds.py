@@ -13,8 +13,10 @@ from tests.faults.client_breaks import (
 )
 from tests.faults.disk_breaks import full_disk
 from tests.faults.imap_breaks import imap_failures, imap_silence
+from tests.faults.journal_breaks import unusable_journal
 from tests.faults.outage_breaks import outages, restarts
 from tests.faults.process_breaks import BLOWS, blows, blows_under_load
+from tests.faults.repetition_breaks import ORDERLY_BLOWS, blows_while_a_repetition_waits
 from tests.faults.resource_breaks import (
     without_descriptors,
     without_descriptors_for_a_moment,
@@ -39,9 +41,11 @@ KINDS: Mapping[str, Callable[[], Iterable[Break]]] = {
     "a server is not there": outages,
     **{f"{name} at a step": partial(blows, name) for name in BLOWS},
     **{f"{name} under load": partial(blows_under_load, name) for name in BLOWS},
+    **{f"{name} while a repetition waits": partial(blows_while_a_repetition_waits, name) for name in ORDERLY_BLOWS},
     "no descriptors when it is submitted": without_descriptors,
     "no descriptors when a client comes": without_descriptors_for_a_moment,
     "disk full at a step": full_disk,
+    "journal unusable at a step": unusable_journal,
     "no room for the draft": without_room_for_the_draft,
     "no room for the journal": without_room_for_the_journal,
 }

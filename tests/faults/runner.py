@@ -85,8 +85,12 @@ def _result(house: House, kind: str, one: Break) -> Result:
     try:
         return _told_of(house, kind, one)
     except Exception as failure:  # whatever it is, the other breaks are to be done
-        house.mend()
-        return Result(kind, one.name, Verdict.WRONG, complaints=(f"{type(failure).__name__}: {failure}",))
+        complaints = [f"{type(failure).__name__}: {failure}"]
+        try:
+            house.mend()
+        except AssertionError as more:
+            complaints.append(f"at a server: {more}")
+        return Result(kind, one.name, Verdict.WRONG, complaints=tuple(complaints))
 
 
 def _told_of(house: House, kind: str, one: Break) -> Result:
@@ -103,7 +107,7 @@ def _told_of(house: House, kind: str, one: Break) -> Result:
     log = house.logged_since(log_size)
     stories = [
         Story(
-            tries=(Try(attempt.told, before),),
+            tries=tuple(Try(told, before) for told in attempt.told),
             told_again=again,
             copies=house.copies(attempt.draft),
             windows=int(one.is_window),

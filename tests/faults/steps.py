@@ -106,6 +106,16 @@ class Moment:
     is_settled: bool = False
 
 
+def login(submission: Submission) -> Moment:
+    """Return the moment at which the client has logged in."""
+
+    def arm(house: House, act: Callable[[], object]) -> None:
+        house.met.set()
+        act()
+
+    return Moment("login", submission, arm)
+
+
 def smtp_moments(submission: Submission) -> Iterator[Moment]:
     """Yield each step of the SMTP dialogue."""
     for step in smtp_steps(submission):
