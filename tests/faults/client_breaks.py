@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
-from tests.faults.breaks import Break, Try, break_of
+from tests.faults.breaks import Break, Submit, break_of
 from tests.faults.house import STARTTLS, House
 from tests.faults.steps import Moment, imap_moments, smtp_moments
 from tests.faults.submissions import ALL, PLAIN, SECURED, USUAL, Draft
@@ -41,7 +41,7 @@ def _is_sent(way: str, is_whole: bool) -> bool | None:
     return None if is_whole and way == "RST" else is_whole
 
 
-def _vanish(leave: Leave, cut: int) -> Try:
+def _vanish(leave: Leave, cut: int) -> Submit:
     return lambda house, draft: _send_and_leave(house, draft.command[:cut], leave)
 
 
@@ -55,7 +55,7 @@ def vanishing_before_the_literal(way: str) -> Iterator[Break]:
     yield replace(broken, is_sent=False)
 
 
-def _vanish_in_line(leave: Leave, cut: int) -> Try:
+def _vanish_in_line(leave: Leave, cut: int) -> Submit:
     return lambda house, draft: _send_and_leave(house, draft.synchronizing_command[:cut], leave)
 
 
@@ -79,7 +79,7 @@ def vanishing_in_starttls(way: str) -> Iterator[Break]:
         yield replace(broken, is_sent=False)
 
 
-def _vanish_in_starttls(leave: Leave, cut: int, share: float) -> Try:
+def _vanish_in_starttls(leave: Leave, cut: int, share: float) -> Submit:
     def attempt(house: House, _: Draft) -> None:
         with house.stranger() as client:
             client.send(STARTTLS[:cut])
@@ -116,7 +116,7 @@ def vanishing_meanwhile(way: str) -> Iterator[Break]:
             yield replace(break_of(submission, f"at {moment.name}", _vanish_at(moment, LEAVES[way])), is_sent=True)
 
 
-def _vanish_at(moment: Moment, leave: Leave) -> Try:
+def _vanish_at(moment: Moment, leave: Leave) -> Submit:
     def attempt(house: House, draft: Draft) -> None:
         gone = Event()
         with house.client() as client:

@@ -7,25 +7,29 @@ import resource
 import select
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
 
 from tests.faults.questions import submitting
-from tests.faults.setup import SMTP_TIMEOUT, Setup, Tls
+from tests.faults.setup import Setup, Tls
 from tests.faults.small_disk import SmallDisk, mounted
 from tests.faults.style import Style
 from tests.faults.submissions import BCC, LARGE, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
+from tests.faults.wire import Stretch, Wires
 from tests.functional.delivered import BOUNDARY, without_trace
+from tests.functional.fake_imap import PATIENCE as CLIENT_PATIENCE
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import Deviation, FakeMailboxes
-from tests.functional.fake_smtp import FakeSmtp, Script
+from tests.functional.fake_smtp import FakeSmtp, Received, Script
 from tests.functional.process import PATIENCE
 from tests.functional.program import Program
 from tests.functional.scripted import eventually
 
+# Seconds that a worker has for its submissions once its parent is gone, and some more.
+WORKERS_PATIENCE = 45.0
 STARTTLS = b"T STARTTLS\r\n"
 TO_ALL = tuple(f"RCPT TO:<{recipient}>" for recipient in RECIPIENTS)
 
@@ -55,13 +59,17 @@ class House:
     smtp: FakeSmtp
     program: Program
     disk: SmallDisk  # only where the style has one
+    wires: Wires  # likewise
 
-    def __init__(self, directory: Path, style: Style) -> None:
+    def __init__(self, directory: Path, style: Style, python_path: Path | None = None) -> None:
+        """``python_path``: where the program is that runs, if it is another than that of this tree."""
         self._directory = directory
         self._style = style
+        self._python_path = python_path
         self._number = 0
         self._port = 0
         self._usual: dict[bytes, str] = {}  # text of a submission -> fingerprint of what comes of it
+        self.dialogues: dict[bytes, Sequence[Stretch]] = {}  # the same -> what passes on the wires, if there are any
         self.met = Event()
 
     @contextmanager
@@ -79,15 +87,21 @@ class House:
                 server.__enter__()
             stack.callback(lambda: self.imap.__exit__(None, None, None))
             stack.callback(lambda: self.smtp.__exit__(None, None, None))
-            self.program = Program(self._directory, self.imap.port, self.smtp.port, self.setup.options(SMTP_TIMEOUT))
+            ports = self.imap.port, self.smtp.port
+            if self._style.is_wired:
+                self.wires = Wires({"client": 0, "imap": ports[0], "smtp": ports[1]})
+                stack.enter_context(self.wires.open())
+                ports = self.wires.port("imap"), self.wires.port("smtp")
+            self.program = Program(self._directory, *ports, self.setup.options(), self._python_path)
             stack.callback(self._close)
-            self._port = self.program.ports()[-1]
+            self._find_port()
             self._learn_what_is_usual()
             yield
 
     def _close(self) -> None:
         size = self.log_size()
         self.program.stop()
+        self.program.await_workers(WORKERS_PATIENCE)
         self.program.check(size)
 
     # A client ---------------------------------------------------------------------------------------------------------
@@ -98,16 +112,16 @@ class House:
         return submission.draft(self._number)
 
     @contextmanager
-    def stranger(self) -> Iterator[Peer]:
+    def stranger(self, patience: float = CLIENT_PATIENCE) -> Iterator[Peer]:
         """Connect a client that is not logged in; EOFError or OSError if that cannot be had."""
-        with connect(self._port) as client:
+        with connect(self._port, patience=patience) as client:
             client.line()
             yield client
 
     @contextmanager
-    def client(self) -> Iterator[Peer]:
+    def client(self, patience: float = CLIENT_PATIENCE) -> Iterator[Peer]:
         """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
-        with self.stranger() as client:
+        with self.stranger(patience) as client:
             if self.setup.tls:
                 start_tls(client, self.setup.tls)
             client.send(b"L LOGIN fred secret\r\n")
@@ -200,15 +214,16 @@ class House:
         return self.program.workers()[-1]
 
     @contextmanager
-    def limited(self, limit: int, value: int) -> Iterator[None]:
-        """Let the worker have only so much of something (``resource``); what it has already stays."""
-        pid = self.worker
+    def limited(self, limit: int, value: int, worker: int | None = None) -> Iterator[None]:
+        """Let the worker, or that one, have only so much of something (``resource``); what it has already stays."""
+        pid = self.worker if worker is None else worker
         soft, hard = resource.prlimit(pid, limit)
         resource.prlimit(pid, limit, (value, hard))
         try:
             yield
         finally:
-            resource.prlimit(pid, limit, (soft, hard))
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                resource.prlimit(pid, limit, (soft, hard))
 
     def empty_write_ahead_log(self) -> None:
         """Have the journal need room for whatever is written down next: what is in that file is written over."""
@@ -233,21 +248,32 @@ class House:
         """Have the servers do as usual, and the program run; AssertionError for what went wrong at a server."""
         self.smtp.script = dict(self._script)
         self.imap.replies, self.imap.cues = {}, {}
-        if self.program.process.poll() is not None:
-            self._start()
+        self.revive()
         self.imap.raise_failures()
 
-    def _start(self) -> None:
-        self.program.start()
+    def revive(self) -> None:
+        """Start the program if it has ended, as what supervises services does."""
+        if self.program.process.poll() is not None:
+            self.program.start()
+            self._find_port()
+
+    def _find_port(self) -> None:
         self._port = self.program.ports()[-1]
+        if self._style.is_wired:
+            self.wires.targets["client"] = self._port
+            self._port = self.wires.port("client")
 
     def copies(self, draft: Draft) -> int:
         """Return how often it has come for all of its recipients, as it is when nothing is broken."""
-        return len(self._arrived(draft))
+        return len(self._messages(draft))
 
     def commands(self) -> int:
         """Return how many the servers have been given since they began, by clients and program."""
         return len(self.imap.commands) + len(self.smtp.commands)
+
+    def unfollowed(self, draft: Draft) -> int:
+        """Return after how many copies, the last one aside, the proxy said nothing more to the SMTP server."""
+        return sum(not message.is_followed for message in self._messages(draft)[:-1])
 
     def arrived(self) -> int:
         """Return how many messages have come."""
@@ -255,7 +281,7 @@ class House:
 
     def filed(self, draft: Draft) -> int:
         """Return how many copies of it are in Sent: of what came, octet for octet, but with its Bcc."""
-        sent = {BCC + octets for octets in self._arrived(draft)}
+        sent = {BCC + message.content for message in self._messages(draft)}
         return sum(copy.octets in sent and copy.mailbox == self._style.sent_name for copy in self.imap.appended)
 
     def appended(self) -> int:
@@ -271,17 +297,18 @@ class House:
             stream.seek(size)
             return stream.read().decode("utf-8")
 
-    def _arrived(self, draft: Draft) -> Sequence[bytes]:
-        usual = self._usual[draft.submission.text]
-        sent = [message for message in self.smtp.messages if message.recipients == TO_ALL]
-        whole = [message.content for message in sent if message.is_secured == self._style.is_secured]
-        return [octets for octets in whole if draft.message_id in octets and fingerprint(octets) == usual]
+    def _messages(self, draft: Draft) -> Sequence[Received]:
+        """Return what has come of it for all of its recipients, as it is when nothing is broken."""
+        usual, is_secured = self._usual[draft.submission.text], self._style.is_secured
+        whole = [one for one in list(self.smtp.messages) if one.recipients == TO_ALL and one.is_secured == is_secured]
+        return [one for one in whole if draft.message_id in one.content and fingerprint(one.content) == usual]
 
     def _learn_what_is_usual(self) -> None:
         for submission in (PLAIN, REFERRING, LARGE):
             self.begin()
             draft = self.new_draft(submission)
-            answer = self.submit(draft)
+            with self.wires.recorded() if self._style.is_wired else nullcontext(()) as self.dialogues[submission.text]:
+                answer = self.submit(draft)
             assert answer == "OK SUBMIT completed", f"told {answer!r}, though nothing is broken"
             (octets,) = [message.content for message in self.smtp.messages]
             assert submission is not REFERRING or STORED.octets in octets
@@ -308,6 +335,20 @@ def told(client: Peer, draft: Draft) -> str | None:
     with suppress(EOFError, ConnectionError):
         client.send(draft.command)
         return client.answer(b"S").decode("ascii")
+    return None
+
+
+def told_in_steps(client: Peer, draft: Draft) -> str | None:
+    """Submit likewise, by a client that waits until it is asked for the message."""
+    line, end, rest = draft.synchronizing_command.partition(b"\r\n")
+    with suppress(EOFError, ConnectionError):
+        client.send(line + end)
+        while not (said := client.line()).startswith((b"+", b"S ")):
+            pass
+        if said.startswith(b"+"):
+            client.send(rest)
+            said = b"S " + client.answer(b"S")
+        return said.strip().removeprefix(b"S ").decode("ascii")
     return None
 
 

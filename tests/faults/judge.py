@@ -112,10 +112,10 @@ class Story:
         yield from self._complaints_about_sent()
 
     def _complaints_about_refusals(self) -> Iterator[str]:
-        """Yield the refusals of what was sent; a try that was told nothing may still be under way during the next."""
+        """Yield the refusals of what was sent, up to a try whose message may reach the SMTP server in the next one."""
         before = 0
         for one in self.tries:
-            if one.heard is Told.NOTHING:
+            if one.heard in {Told.NOTHING, Told.UNCERTAIN}:
                 return
             if one.heard is Told.REFUSED and one.copies > before:
                 yield f"told {one.told!r}, and it was sent"

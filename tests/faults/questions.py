@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-# Clients that ask at the same time, and how long each waits between an answer and the next question, in seconds.
+# Clients that usually ask at the same time, and how long each waits before its next question, in seconds.
 ASKING = 3
 INTERVAL = 0.001
 # The parent waits two seconds for its workers' reports; a busy machine takes its time.
@@ -17,14 +17,14 @@ READ_SIZE = 1 << 16
 
 
 @contextmanager
-def asked_for_status(control_socket: Path) -> Iterator[None]:
-    """Ask for as long as this lasts; AssertionError where an answer does not come or is none.
+def asked_for_status(control_socket: Path, clients: int = ASKING) -> Iterator[None]:
+    """Have so many clients ask for as long as this lasts; AssertionError where an answer does not come or is none.
 
     A program that is not there, or ends in the middle of its answer, is nothing wrong.
     """
     stop = Event()
-    with ThreadPoolExecutor(ASKING) as pool:
-        asking = [pool.submit(_ask_until, stop, control_socket) for _ in range(ASKING)]
+    with ThreadPoolExecutor(clients) as pool:
+        asking = [pool.submit(_ask_until, stop, control_socket) for _ in range(clients)]
         try:
             yield
         finally:

@@ -12,7 +12,6 @@ from tests.functional.fake_mailboxes import FakeMailboxes
 from tests.functional.fake_smtp import FakeSmtp
 from tests.functional.secured import trusting
 
-SMTP_TIMEOUT = 2  # seconds; the proxy waits twice as long for the reply to the final dot
 IDLE_PATIENCE = 300.0  # seconds that the IMAP server keeps a connection on which the proxy says nothing
 
 # What LIST (SPECIAL-USE) finds (RFC 6154).
@@ -73,7 +72,7 @@ class Setup:
         extensions = ("8BITMIME", "SMTPUTF8", *(extension for extension, is_offered in offers.items() if is_offered))
         return FakeSmtp(extensions, port=port, context=self._server_context())
 
-    def options(self, smtp_timeout: int) -> dict[str, dict[str, str]]:
+    def options(self) -> dict[str, dict[str, str]]:
         """Return the program's options, but for the addresses of the servers."""
         style = self._style
         tls = self.tls
@@ -81,7 +80,7 @@ class Setup:
             "listen": {"listen": "127.0.0.1:0", "workers": str(style.workers), **_certificate(tls)},
             "imap": _to_server("imap", tls),
             "smtp": {
-                "smtp-timeout": str(smtp_timeout),
+                "smtp-timeout": str(style.smtp_timeout),
                 "smtp-auth": "user" if style.is_authenticating else "none",
                 "smtp-xclient": "on" if style.is_told_of_client else "off",
                 **_to_server("smtp", tls),

@@ -12,7 +12,8 @@ class Style:
     first, each time. ``is_catenating``: the IMAP server puts together what it has itself. ``is_authenticating``: the
     SMTP server takes mail from a user who has logged in. ``is_told_of_client``: it takes XCLIENT. ``is_secured``: the
     client and both servers speak TLS after STARTTLS. ``is_on_small_disk``: log and journal are on a disk that can be
-    full.
+    full. ``is_wired``: client, proxy and servers are connected by wires (``wire``).
+    ``smtp_timeout``: seconds; the proxy waits twice as long for the reply to the final dot.
     """
 
     sent_mailbox: Literal["", "Sent", "auto"] = ""
@@ -22,7 +23,9 @@ class Style:
     is_told_of_client: bool = False
     is_secured: bool = False
     is_on_small_disk: bool = False
+    is_wired: bool = False
     workers: int = 1
+    smtp_timeout: int = 2
 
     @property
     def is_filed(self) -> bool:

@@ -89,6 +89,11 @@ def test_two_copies_are_excused_where_the_reply_was_lost_and_the_log_says_so() -
     assert replace(IN_DOUBT, tries=LEFT_BEHIND).verdict() is Verdict.WINDOW
 
 
+def test_a_copy_in_doubt_may_come_while_the_next_try_is_refused() -> None:
+    story = replace(IN_DOUBT, tries=(Try(UNCERTAIN, 0), Try(REFUSED, 1), Try(SENT, 2)), told_again=EARLIER, doubts=2)
+    assert story.verdict() is Verdict.WINDOW
+
+
 def test_three_are_where_it_was_lost_twice() -> None:
     story = replace(IN_DOUBT, tries=(Try(UNCERTAIN, 1), Try(UNCERTAIN, 2)), copies=3, windows=2, doubts=2)
     assert story.verdict() is Verdict.WINDOW

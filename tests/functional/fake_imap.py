@@ -192,14 +192,19 @@ def _difference(came: bytes, expected: bytes) -> str:
     return f"from octet {same}: {came[where]!r} instead of {expected[where]!r}"
 
 
-def connect(port: int, receive_buffer: int | None = None, address: str = "127.0.0.1") -> Peer:
-    """Return a client's end of a new connection; a small ``receive_buffer`` makes it feel how slowly it reads."""
+def connect(
+    port: int, receive_buffer: int | None = None, address: str = "127.0.0.1", patience: float = PATIENCE
+) -> Peer:
+    """Return a client's end of a new connection; a small ``receive_buffer`` makes it feel how slowly it reads.
+
+    The server may then stay silent for ``patience`` seconds.
+    """
     stream = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     if receive_buffer is not None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     stream.settimeout(PATIENCE)
     stream.connect((address, port))
-    return Peer(stream)
+    return Peer(stream, patience)
 
 
 class Listener:
