@@ -35,7 +35,7 @@ from typing import Self, TypeAlias
 
 from tests.protocol.script import octets_of
 
-PATIENCE = 25  # seconds that a peer may stay silent, or leave unread what is said to it
+PATIENCE = 60  # seconds that a peer may stay silent, or leave unread what is said to it
 MAX_LINE = 1 << 20  # octets of a line
 READ_SIZE = 1 << 16
 

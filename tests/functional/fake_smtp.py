@@ -52,7 +52,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
-PATIENCE = 30  # seconds that a client may stay silent, or leave what is said to it unread
+PATIENCE = 60  # seconds that a client may stay silent, or leave what is said to it unread
 MAX_LINE = 100_000  # octets of a line
 MAX_MESSAGE = 256 << 20  # octets of a message
 

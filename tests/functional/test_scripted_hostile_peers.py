@@ -34,7 +34,9 @@ FLOOD = 48 * MIB  # many times what the proxy may hold
 CHUNK = 1 << 18
 FLOOD_TIME = 0.5  # seconds
 PROMPT = 5.0  # seconds for all of what a neighbour asks for at a time, on a busy machine
-SOON = 20.0  # seconds until the proxy has had enough; login-timeout and smtp-timeout are two here
+# Until the proxy has had enough, on a busy machine (s): login-timeout and smtp-timeout are two here, and a draft of
+# 16 MB takes a few seconds of a processor's.
+SOON = 60.0
 
 # What the process may hold more than before, at the worst moment, in KiB: the README says so.
 WORST = 16 * 1024

@@ -16,7 +16,7 @@ import pytest
 
 from tests.functional.fake_smtp import CLOSE, SILENCE
 from tests.functional.home import PROGRAM, Home, Ran, seen_at
-from tests.functional.process import PATIENCE
+from tests.functional.process import PATIENCE, taking
 from tests.functional.scripted import eventually
 from tests.net.scripted_imap import TAKE, Script, ScriptedImap
 
@@ -371,9 +371,11 @@ def at_terminal(home: Home, script: str) -> str:
 
 def interrupted(home: Home, is_time: Callable[[], bool]) -> tuple[int, str]:
     """The status of a call that is interrupted once it is time to, and what it says then."""
-    with subprocess.Popen(
-        [home.imap_submit, "joe@example.org"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment
-    ) as process:
+    with taking(signal.SIGINT):
+        called = subprocess.Popen(
+            [home.imap_submit, "joe@example.org"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment
+        )
+    with called as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(MESSAGE)
@@ -420,4 +422,5 @@ def test_who_interrupts_it_while_it_is_loaded_sees_no_traceback(home: Home) -> N
     home.write("program/bin/imapproxy/__init__.py", "")
     home.write("program/bin/imapproxy/sendmail/__init__.py", "")
     home.write("program/bin/imapproxy/sendmail/main.py", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    assert home.run(sys.executable, str(program), "-t") == Ran(130, "")
+    with taking(signal.SIGINT):
+        assert home.run(sys.executable, str(program), "-t") == Ran(130, "")

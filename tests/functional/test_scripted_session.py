@@ -34,11 +34,12 @@ from tests.functional.scripted import (
 
 STOPPED = b"* BYE The server is shutting down\r\n"
 IN_ORDER = 5  # seconds that an end without anything to wait for may take, on a busy machine
+SOON = 20  # seconds in which what takes one must have happened, on a busy machine; else it takes half an hour
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    listen = {"login-timeout": "0.5", "idle-timeout": "1", "max-clients": "3"}
+    listen = {"login-timeout": "1", "idle-timeout": "2", "max-clients": "3"}
     with theatre(tmp_path_factory.mktemp("session"), {"listen": listen}) as opened:
         yield opened
 
@@ -171,7 +172,7 @@ def test_login_timeout(house: Theatre, greeting: bytes, heard: bytes) -> None:
         stage.server.send(greeting)
         assert stage.client.rest() == heard
         assert stage.server.rest() == b""
-        assert monotonic() - began < 3
+        assert monotonic() - began < SOON
 
 
 def test_login_timeout_is_not_put_off_by_talking(house: Theatre) -> None:
@@ -188,7 +189,7 @@ def test_idle_timeout(fred: Stage) -> None:
     began = monotonic()
     assert fred.client.rest() == b"* BYE Nothing happened for too long\r\n"
     assert fred.server.rest() == b""
-    assert 0.9 < monotonic() - began < 4
+    assert 1.9 < monotonic() - began < SOON
 
 
 def test_idle_timeout_within_a_response(fred: Stage) -> None:

@@ -1076,11 +1076,13 @@ def test_header_handshake_and_login_have_one_time_together(
         client.say(proxy_v2(("203.0.113.9", 40000), ("198.51.100.1", 993)))
         time.sleep(1)
         secure(client, client_tls)
+        secured = time.monotonic()
         with accepted_by(listener) as server:
             server.say(GREETING)
             client.expect(GREETING + b"* BYE Login takes too long\r\n")
             work.result()
-    assert 3 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 3
+    assert time.monotonic() - secured < 3  # one second of it is left, or two on a busy machine's clock
 
 
 def test_a_proxy_without_a_header_is_let_go(log: Log, stop: Stop) -> None:
