@@ -1,7 +1,7 @@
 """The failures that the program foresees; each class says whose fault it is.
 
 ``protocol.response`` is the one place that turns them into response lines; ``net.session`` is the one place that
-catches them.
+catches them, but for those of the parent, which ``net.process`` catches.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,20 @@ class ConfigError(ProxyError):
     """The administrator's: a configuration that cannot be used. The text names file, section and key."""
 
 
+class WorkerError(ProxyError):
+    """A worker's: it told its parent what it may not. The worker is killed; the text says why, for the log."""
+
+
 class ClientError(ProxyError):
     """The client's: a command or a draft that is no such thing. The text becomes that of a tagged BAD."""
 
 
 class UpstreamError(ProxyError):
     """The IMAP server's: it vanished, refused us, or said what cannot be framed. The session ends with BYE."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The IMAP server cannot be reached, or does not greet. The client may try again later."""
 
 
 class LimitExceeded(ProxyError):

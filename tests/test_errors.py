@@ -10,11 +10,12 @@ from imapproxy.errors import (
     ProxyError,
     SubmissionRefused,
     UpstreamError,
+    WorkerError,
 )
 
 
 @pytest.mark.parametrize(
-    "kind", [ConfigError, ClientError, UpstreamError, LimitExceeded, SubmissionRefused, DeliveryUncertain]
+    "kind", [ConfigError, WorkerError, ClientError, UpstreamError, LimitExceeded, SubmissionRefused, DeliveryUncertain]
 )
 def test_each_is_a_failure_that_the_program_foresees(kind: type[ProxyError]) -> None:
     assert issubclass(kind, ProxyError)

@@ -1,7 +1,9 @@
 """The control socket: who connects to it is told, as one JSON object, what the workers are doing.
 
+Whoever asks may be a worker that has been taken over: nothing that is sent here is ever read.
+
 The parent asks its workers for that and writes the answer without ever waiting for either: a worker that is silent is
-left out, and a reader that does not read is let go.
+left out, and a reader that does not read is let go. A worker is asked for one report at a time, however many ask.
 """
 
 import contextlib
@@ -12,12 +14,11 @@ import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 
 from imapproxy import __version__
 from imapproxy.errors import ConfigError
 from imapproxy.net import privileges
-from imapproxy.net.loop import Loop
+from imapproxy.net.loop import Callback, Loop, Timer
 from imapproxy.net.privileges import Owner
 from imapproxy.net.workers import Worker
 
@@ -26,36 +27,44 @@ MOST_ASKING = 16
 # How long workers have for their reports, and then who asked to read them, in seconds.
 REPORT_PATIENCE = 2.0
 READ_PATIENCE = 10.0
+# What is held for all who ask, in bytes; half a million sessions with usual names, or as much as one of them reads.
+MOST_HELD = 64 << 20
 
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    """One who asks: the workers whose reports are still to come, and what there is to tell."""
+    """One who asks: the workers whose reports are still to come, from which number on, and what there is to tell."""
 
     stream: socket.socket
-    waiting: set[Worker]
-    reports: list[dict[str, object]] = field(default_factory=list)
+    waiting: dict[Worker, int] = field(default_factory=dict)
+    reports: list[tuple[int, bool, bytes]] = field(default_factory=list)  # pid, whether it is retiring, report
     answer: memoryview | None = None
+    timer: Timer | None = None
+
+    def size(self) -> int:
+        """Return how many bytes are held for it."""
+        return sum(len(report) for _, _, report in self.reports) + len(self.answer or b"")
 
 
 class ControlSocket:
     """The parent's end. ``workers`` returns those that can be asked, ``ended`` are the totals of those that ended."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it needs of the parent, each given once
         self,
         path: str,
         owner: Owner | None,
         loop: Loop,
         workers: Callable[[], Iterable[Worker]],
         ended: Mapping[str, int],
+        close: Callable[[Iterable[socket.socket]], None],
     ) -> None:
-        """Raise ConfigError where the socket cannot be made."""
+        """Raise ConfigError if the socket cannot be made. ``close`` closes what others have tampered with."""
         self.path = path
         self._loop = loop
         self._workers = workers
         self._ended = ended
-        self._questions: dict[int, _Question] = {}
-        self._numbers = count()
+        self._close_tampered = close
+        self._questions: dict[int, _Question] = {}  # by their descriptors
         self._stream = _bound(path, owner)
         loop.when_readable(self._stream.fileno(), self._accept)
 
@@ -69,25 +78,29 @@ class ControlSocket:
             return
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+        self._stream.shutdown(socket.SHUT_RD)  # none can connect any more
+        with contextlib.suppress(OSError):
+            while True:
+                self._let_go(self._stream.accept()[0])
         self._loop.forget(self._stream)
-        for number in list(self._questions):
-            self._drop(number)
+        for question in list(self._questions.values()):
+            self._drop(question)
 
-    def reported(self, worker: Worker, number: int, report: object) -> None:
-        """Take a worker's report for the question ``number``."""
-        question = self._questions.get(number)
-        if question and worker in question.waiting:
-            question.waiting.remove(worker)
-            question.reports.append(
-                {"pid": worker.pid, "retiring": worker.state == "retiring", "report": report},
-            )
-            self._answer_if_complete(number)
+    def reported(self, worker: Worker, number: int, report: bytes) -> None:
+        """Take a worker's report, which is JSON, for all who have asked before the worker was."""
+        for question in list(self._questions.values()):
+            if question.waiting.get(worker, number + 1) <= number:
+                del question.waiting[worker]
+                question.reports.append((worker.pid, worker.state == "retiring", report))
+                self._answer_if_complete(question)
+        if any(worker in question.waiting for question in self._questions.values()):
+            worker.ask()
 
     def gone(self, worker: Worker) -> None:
         """Wait no longer for the report of a worker."""
-        for number, question in list(self._questions.items()):
-            question.waiting.discard(worker)
-            self._answer_if_complete(number)
+        for question in list(self._questions.values()):
+            question.waiting.pop(worker, None)
+            self._answer_if_complete(question)
 
     def _accept(self) -> None:
         try:
@@ -95,32 +108,42 @@ class ControlSocket:
         except OSError:
             return
         if len(self._questions) >= MOST_ASKING:
-            stream.close()
+            self._let_go(stream)
             return
         stream.setblocking(False)
-        number = next(self._numbers)
-        question = self._questions[number] = _Question(stream, set(self._workers()))
-        for worker in question.waiting:
-            worker.tell("report", number)
-        self._loop.later(REPORT_PATIENCE, lambda: self._answer(number))
-        self._answer_if_complete(number)
+        question = self._questions[stream.fileno()] = _Question(stream)
+        question.timer = self._loop.later(REPORT_PATIENCE, lambda: self._answer(question))
+        for worker in self._workers():
+            question.waiting[worker] = worker.asked + 1  # what was asked for before may be of a moment ago
+            worker.ask()
+        self._answer_if_complete(question)
 
-    def _answer_if_complete(self, number: int) -> None:
-        if not self._questions[number].waiting:
-            self._answer(number)
+    def _answer_if_complete(self, question: _Question) -> None:
+        if self._held() > MOST_HELD:
+            self._drop(question)
+        elif not question.waiting and question.answer is None:
+            self._answer(question)
 
-    def _answer(self, number: int) -> None:
-        question = self._questions.get(number)
-        if question is None or question.answer is not None:
-            return
-        reports = sorted(question.reports, key=lambda report: str(report["pid"]))
-        told = {"version": __version__, "pid": os.getpid(), "workers": reports, "ended": self._ended}
-        question.answer = memoryview(json.dumps(told).encode("ascii"))
-        self._loop.when_writable(question.stream.fileno(), lambda: self._write(number))
-        self._loop.later(READ_PATIENCE, lambda: self._drop(number))
+    def _held(self) -> int:
+        return sum(question.size() for question in self._questions.values())
 
-    def _write(self, number: int) -> None:
-        question = self._questions[number]
+    def _answer(self, question: _Question) -> None:
+        question.waiting.clear()
+        question.answer = memoryview(self._written(question.reports))
+        question.reports.clear()
+        self._loop.when_writable(question.stream.fileno(), lambda: self._write(question))
+        self._restart_timer(question, READ_PATIENCE, lambda: self._drop(question))
+
+    def _written(self, reports: Iterable[tuple[int, bool, bytes]]) -> bytes:
+        """Return the answer; the reports are JSON already."""
+        about = json.dumps({"version": __version__, "pid": os.getpid(), "ended": self._ended}).encode("ascii")
+        workers = (
+            b'{"pid": %d, "retiring": %b, "report": %b}' % (pid, json.dumps(is_retiring).encode("ascii"), report)
+            for pid, is_retiring, report in sorted(reports, key=lambda one: str(one[0]))
+        )
+        return b'%b, "workers": [%b]}' % (about.removesuffix(b"}"), b", ".join(workers))
+
+    def _write(self, question: _Question) -> None:
         assert question.answer is not None
         try:
             question.answer = question.answer[question.stream.send(question.answer) :]
@@ -129,11 +152,38 @@ class ControlSocket:
         except OSError:
             question.answer = question.answer[:0]
         if not question.answer:
-            self._drop(number)
+            self._drop(question)
 
-    def _drop(self, number: int) -> None:
-        if question := self._questions.pop(number, None):
-            self._loop.forget(question.stream)
+    def _restart_timer(self, question: _Question, seconds: float, callback: Callback) -> None:
+        if question.timer:
+            self._loop.cancel(question.timer)
+        question.timer = self._loop.later(seconds, callback)
+
+    def _drop(self, question: _Question) -> None:
+        del self._questions[question.stream.fileno()]
+        if question.timer:
+            self._loop.cancel(question.timer)
+        self._let_go(question.stream)
+
+    def _let_go(self, stream: socket.socket) -> None:
+        """Close a connection. What was sent to us is never read, and may be a descriptor that must not be closed here.
+
+        ``imapproxy --status`` sends nothing.
+        """
+        self._loop.unwatch(stream)
+        with contextlib.suppress(OSError):
+            stream.shutdown(socket.SHUT_RD)  # from now on nothing more is sent
+        if _has_sent(stream):
+            self._close_tampered([stream])
+        else:
+            stream.close()
+
+
+def _has_sent(stream: socket.socket) -> bool:
+    try:
+        return bool(stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
 
 
 def _bound(path: str, owner: Owner | None) -> socket.socket:

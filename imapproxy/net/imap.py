@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.mailbox_name import modified_utf7
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.patient import (
     WAITING_INTERVAL,
@@ -28,6 +29,7 @@ from imapproxy.net.patient import (
     PeerFailure,
     Silent,
     Unreachable,
+    Unverified,
 )
 from imapproxy.net.upstream import Garbled, TurnedAway, UpstreamServer, account_of, begin
 from imapproxy.protocol.condition import RespText
@@ -56,6 +58,7 @@ _CODES: dict[type[BaseException], str] = {
     Lost: "4.4.2",
     TurnedAway: "4.4.2",
     Insecure: "4.7.5",
+    Unverified: "4.7.5",
 }
 
 
@@ -126,7 +129,7 @@ class BoundedIMAP(imaplib.IMAP4):
         """Connect to the first of the host's addresses that can be reached, and say what comes before all else."""
         self._stream.connect(host, port, self._patience)
         said = begin(self._stream, self._server, self._client, monotonic() + self._patience)
-        self._stream.give_back(said)
+        self._stream.give_back(said.for_client)
 
     def read(self, size: int) -> bytes:
         """Return a literal, if the answer may hold so much in literals."""
@@ -152,9 +155,10 @@ class BoundedIMAP(imaplib.IMAP4):
         self._stream.send(data, self._patience)
 
     def shutdown(self) -> None:
-        """Close the connection, without a word."""
-        self._stream.close()
-        self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
+        """Close the connection, without a word; raise nothing."""
+        with cleanup("close"):
+            self._stream.close()
+            self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
 
     def _log(self, line: str) -> None:
         """Keep nothing of the dialogue, which imaplib would print when it is debugged."""
@@ -249,10 +253,13 @@ class BoundedIMAP(imaplib.IMAP4):
         self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", "CATENATE", beginning, more=catenation.more)
 
     def farewell(self) -> None:
-        """Log out, without waiting long for the answer, which changes nothing, and close the connection."""
-        self._stream.hush()
-        self._patience = min(self._patience, FAREWELL_PATIENCE)
-        with suppress(SideConnectionError, ImapRefusal):
+        """Log out, without waiting long for the answer, which changes nothing, and close the connection.
+
+        Raise nothing.
+        """
+        with cleanup("LOGOUT"), suppress(SideConnectionError, ImapRefusal):
+            self._stream.hush()
+            self._patience = min(self._patience, FAREWELL_PATIENCE)
             self.ask(self.logout)
         self.shutdown()
 

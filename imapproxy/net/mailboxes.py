@@ -12,6 +12,7 @@ from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering
 from imapproxy.net.catenation import mailboxes_of, pieces_of
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import User
 from imapproxy.net.imap import (
     BoundedIMAP,
@@ -63,7 +64,8 @@ class Mailboxes:
     ) -> None:
         self._reader.close()
         for keep in self._keeps:
-            keep.close()
+            with cleanup("close"):
+                keep.close()
         del self._reader  # which refers to us: what it read is free now, not when the collector comes by
 
     def named(self, reference: Reference) -> Named:

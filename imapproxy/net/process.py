@@ -25,25 +25,32 @@ from contextlib import ExitStack
 
 from imapproxy import logs
 from imapproxy.config import Config
-from imapproxy.errors import ConfigError
+from imapproxy.errors import ConfigError, WorkerError
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import notify, privileges, workers
-from imapproxy.net.control import ControlSocket
+from imapproxy.net.checker import Checker
+from imapproxy.net.children import EndingChildren, await_end
+from imapproxy.net.control import MOST_HELD, ControlSocket
 from imapproxy.net.detach import Starter
 from imapproxy.net.ledger import Book, Limits, answer
 from imapproxy.net.loop import Loop
 from imapproxy.net.pidfile import Pidfile
 from imapproxy.net.privileges import ROOT, Owner
-from imapproxy.net.server import clients_allowed, display_address
+from imapproxy.net.server import QUEUE_PATIENCE, clients_allowed, display_address
 from imapproxy.net.service import RUNNING_SUBMISSIONS
-from imapproxy.net.setup import Setup, prepare, release
+from imapproxy.net.setup import Loaded, Setup, journal_check, load, prepare, rehearsal, release
 from imapproxy.net.signals import Signals
 from imapproxy.net.status_process import StatusProcess, body_of
+from imapproxy.net.worker_message import Ended, Failed, Hearing, Message, Ready, Reported, Retired
 from imapproxy.net.workers import Assignment, Worker, fork_worker
 
 # A worker that dies sooner is not replaced at once: what kills it at its start would do so again, without end.
 QUICK_DEATH = 5.0  # seconds
 RESPAWN_PAUSE = 1.0  # seconds
+# How long a worker may take to start, and to accept no more clients, beside those who wait already; in seconds. Either
+# is done in a moment; one that is not done at all would keep every later reload waiting.
+START_PATIENCE = 60.0
+RETIRE_PATIENCE = 60.0
 # What a worker may take beyond its own patience with submissions before it is killed, in seconds.
 STOP_GRACE = 5.0
 
@@ -90,7 +97,9 @@ class Parent:
         self._ended: Counter[str] = Counter()  # what workers that have ended had counted
         self._current: Setup | None = None
         self._coming: Setup | None = None  # its workers start
-        self._status = StatusProcess(self._loop, lambda kept: self._close_in_child({kept}))
+        self._ending = EndingChildren()
+        self._status = StatusProcess(self._loop, self._ending, lambda kept: self._close_in_child({kept}))
+        self._checker = Checker(self._loop, self._ending, lambda: self._close_in_child(()))
         self._is_reloading = False
         self._reload_wanted = False
         self._is_stopping = False
@@ -108,22 +117,48 @@ class Parent:
     def close(self) -> None:
         """End what there still is, if this is not the end in order: workers without a parent stop."""
         self._status.end()
+        self._checker.cancel()
         for setup in self._setups():
-            release(setup)
+            release(setup, self._ending.close)
         for worker in self._workers.values():
             self._loop.forget(worker.control)
             self._loop.forget(worker.ledger)
+        deadline = time.monotonic() + workers.STOP_PATIENCE + STOP_GRACE
         for pid in self._workers:
-            os.waitpid(pid, 0)
+            if not await_end(pid, deadline - time.monotonic()):
+                self._ending.kill(pid)
 
     # What is served with ----------------------------------------------------------------------------------------------
 
     def _begin(self, config: Config) -> None:
-        """Have workers start with ``config``; raise ConfigError, with nothing changed, where that cannot be."""
+        """Have workers start with ``config``, once its journal is there; raise ConfigError if that cannot be."""
         if not self._book.board.has_seats(config.workers):
             raise ConfigError("workers: too many are still there from before; try again when sessions have ended")
+        loaded = load(config)
+        if not config.journal:
+            self._start_workers(config, loaded)
+            return
+        self._checker.run(
+            journal_check(config.journal, loaded.owner),
+            lambda problem: self._go_on(problem, lambda: self._start_workers(config, loaded)),
+        )
+
+    def _go_on(self, problem: str, step: Callable[[], None]) -> None:
+        """Take the next step with a new configuration, unless there is a problem, or it has one itself."""
+        try:
+            if problem:
+                raise ConfigError(problem)
+            step()
+        except ConfigError as failure:
+            if self._current:
+                self._abandon_reload(failure)
+            else:
+                self._start_failure = failure
+
+    def _start_workers(self, config: Config, loaded: Loaded) -> None:
+        logs.set_up(config.log_to, config.log_level)
         max_clients = clients_allowed(config.max_clients, RUNNING_SUBMISSIONS)
-        setup = self._coming = prepare(config, max_clients, self._current, self._control_socket)
+        setup = self._coming = prepare(config, loaded, max_clients, self._current, self._control_socket)
         owner = setup.assignment.owner
         if max_clients < config.max_clients:
             reason = "the limit of open files (ulimit -Hn)"
@@ -140,7 +175,7 @@ class Parent:
         return [setup for setup in (self._current, self._coming) if setup]
 
     def _control_socket(self, path: str, owner: Owner | None) -> ControlSocket:
-        return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended)
+        return ControlSocket(path, owner, self._loop, self._to_be_asked, self._ended, self._ending.close)
 
     def _to_be_asked(self) -> list[Worker]:
         return [worker for worker in self._workers.values() if worker.state != "starting"]
@@ -159,7 +194,7 @@ class Parent:
                 self._retire(worker)
         self._replace_status(setup)
         if before:
-            release(before, kept=setup)
+            release(before, self._ending.close, kept=setup)
             self._finish_reload()
         else:
             self._starter.ready()
@@ -189,42 +224,72 @@ class Parent:
         self._workers[worker.pid] = worker
         self._loop.when_readable(worker.control.fileno(), lambda: self._hear(worker))
         self._loop.when_readable(worker.ledger.fileno(), lambda: self._count(worker))
+        self._kill_later(worker, START_PATIENCE, lambda: worker.state == "starting", "it does not start")
 
     def _close_in_child(self, kept: Collection[socket.socket]) -> None:
         """Close what is the parent's alone."""
         self._signals.close()
         self._starter.close()
+        self._checker.close()
         if self._pidfile:
             self._pidfile.close()
-        streams = {stream for setup in self._setups() for stream in setup.streams()}
-        streams |= {stream for worker in self._workers.values() for stream in (worker.control, worker.ledger)}
-        for stream in streams.difference(kept):
+        for worker in self._workers.values():
+            worker.control.close()
+            worker.ledger.close()
+        for stream in {stream for setup in self._setups() for stream in setup.streams()}.difference(kept):
             stream.close()
 
     def _count(self, worker: Worker) -> None:
-        if not answer(self._book, worker.pid, worker.ledger, time.monotonic()):
-            self._loop.forget(worker.ledger)
+        try:
+            if not answer(self._book, worker.pid, worker.ledger, time.monotonic()):
+                self._loop.forget(worker.ledger)
+        except WorkerError as failure:
+            self._kill_worker(worker, str(failure))
 
     def _hear(self, worker: Worker) -> None:
         try:
-            for said in worker.hear():
-                if "report" in said:
-                    self._report(worker, said["number"], said["report"])
-                elif "ready" in said:
-                    self._is_ready(worker)
-                elif "retired" in said:
-                    worker.accepts = False
-                    self._finish_reload()
-                elif "failed" in said:
-                    self._fail_start(worker, said["failed"])
-                elif "ended" in said:
-                    self._ended.update(said["ended"])
+            for message in worker.hear():
+                self._take(worker, message)
         except EOFError:
             self._loop.forget(worker.control)  # SIGCHLD says how it ended
+        except WorkerError as failure:
+            self._kill_worker(worker, str(failure))
+        if worker.hearing.held and sum(other.hearing.held for other in self._workers.values()) > MOST_HELD:
+            largest = max(self._workers.values(), key=lambda other: other.hearing.held)
+            self._kill_worker(largest, "the reports under way are too large")
 
-    def _report(self, worker: Worker, number: int, report: object) -> None:
-        for control in self._controls():
-            control.reported(worker, number, report)
+    def _take(self, worker: Worker, message: Message) -> None:
+        match message:
+            case Ready():
+                self._is_ready(worker)
+            case Failed(reason):
+                self._fail_start(worker, reason)
+            case Retired():
+                worker.accepts = False
+                self._finish_reload()
+            case Reported(number, report):
+                for control in self._controls():
+                    control.reported(worker, number, report)
+            case Ended(totals):
+                self._ended.update(totals)
+
+    def _kill_worker(self, worker: Worker, reason: str) -> None:
+        """End a worker that does what it may not, or not what it is told; it is replaced as one that has died."""
+        LOGGER.error(record("worker-killed", pid=worker.pid, reason=reason))
+        self._loop.forget(worker.control)
+        self._loop.forget(worker.ledger)
+        worker.hearing = Hearing(most_sessions=0)  # what it held is free at once
+        if not worker.has_ended:
+            os.kill(worker.pid, signal.SIGKILL)
+
+    def _kill_later(self, worker: Worker, seconds: float, is_late: Callable[[], bool], reason: str) -> None:
+        """Kill the worker unless it has ended in so many seconds, or is not late any more."""
+
+        def kill() -> None:
+            if not worker.has_ended and is_late():
+                self._kill_worker(worker, reason)
+
+        self._loop.later(seconds, kill)
 
     def _controls(self) -> set[ControlSocket]:
         return {setup.control for setup in self._setups() if setup.control}
@@ -245,8 +310,10 @@ class Parent:
 
     def _retire(self, worker: Worker) -> None:
         kept = self._current.sockets().values() if self._current else ()
-        worker.state = "retiring"
-        worker.tell("retire", [index for index, door in enumerate(worker.assignment.doors) if door.stream not in kept])
+        gone = [index for index, door in enumerate(worker.assignment.doors) if door.stream not in kept]
+        worker.retire(gone)
+        patience = RETIRE_PATIENCE + QUEUE_PATIENCE * len(gone)
+        self._kill_later(worker, patience, lambda: worker.accepts, "it does not retire")
 
     def _fail_start(self, worker: Worker, reason: str) -> None:
         """Take notice that a worker could not start: no other of its setup would."""
@@ -263,10 +330,15 @@ class Parent:
             if pid:
                 self._has_ended(worker, os.waitstatus_to_exitcode(status))
         self._status.reap()
+        self._checker.reap()
+        self._ending.reap()
 
     def _has_ended(self, worker: Worker, exit_code: int) -> None:
-        if worker.control.fileno() >= 0:
-            self._hear(worker)  # its last words may be why it could not start
+        worker.has_ended = True
+        # Its last words may be why it could not start: what the pipe holds, and then its end.
+        for _ in range(2):
+            if worker.control.fileno() >= 0:
+                self._hear(worker)
         del self._workers[worker.pid]
         self._loop.forget(worker.control)
         self._loop.forget(worker.ledger)
@@ -316,9 +388,10 @@ class Parent:
         notify.reloading()
         LOGGER.info(record("reloading"))
         try:
-            config = self._read()
-            logs.set_up(config.log_to, config.log_level)
-            self._begin(config)
+            self._checker.run(
+                rehearsal(self._read, self._current),
+                lambda problem: self._go_on(problem, lambda: self._begin(self._read())),
+            )
         except ConfigError as failure:
             self._abandon_reload(failure)
 
@@ -329,8 +402,9 @@ class Parent:
         if self._coming:
             for worker in self._of(self._coming):
                 worker.state, worker.accepts = "retiring", False
-                worker.tell("stop")
-            release(self._coming, kept=self._current)
+                worker.stop()
+                self._kill_later(worker, workers.STOP_PATIENCE + STOP_GRACE, lambda: True, "it does not stop")
+            release(self._coming, self._ending.close, kept=self._current)
             self._coming = None
         with contextlib.suppress(ConfigError):
             logs.set_up(config.log_to, config.log_level)
@@ -341,7 +415,7 @@ class Parent:
 
     def _finish_reload(self) -> None:
         """Say that a reload is done, once none of the workers before accepts clients any more."""
-        if not self._is_reloading or self._coming or self._current is None:
+        if not self._is_reloading or self._checker.is_running or self._coming or self._current is None:
             return
         now = self._current.assignment
         if any(worker.accepts and worker.assignment is not now for worker in self._workers.values()):
@@ -363,11 +437,12 @@ class Parent:
         notify.stopping()
         LOGGER.info(record("stopping", signal=number.name))
         self._status.end()
+        self._checker.cancel()
         # Before the workers close theirs, once they have let in who waits: new clients are refused, not left alone.
         for setup in self._setups():
-            release(setup)
+            release(setup, self._ending.close)
         for worker in self._workers.values():
-            worker.tell("stop")
+            worker.stop()
         self._loop.later(workers.STOP_PATIENCE + STOP_GRACE, self._kill)
 
     def _kill(self) -> None:

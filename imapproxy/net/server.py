@@ -96,13 +96,25 @@ class SessionThreads:
                 job = self._jobs.get()  # it was given out just now
 
 
+def resolve(address: HostPort, option: str) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+    """Return what ``address`` means to a socket; raise ConfigError, which names ``option``, if it means nothing.
+
+    A name server may be asked, which takes its time.
+    """
+    try:
+        family, _, _, _, resolved = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    except OSError as failure:
+        raise _cannot_listen(address, option, failure) from failure
+    return family, resolved
+
+
 def bind(address: HostPort, option: str) -> socket.socket:
     """Return a socket that listens on ``address``; raise ConfigError where that cannot be, which names ``option``.
 
     It never blocks: of the workers that see a client, all but one come too late.
     """
+    family, resolved = resolve(address, option)
     try:
-        family, _, _, _, resolved = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         stream = socket.socket(family, socket.SOCK_STREAM)
         try:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,8 +127,12 @@ def bind(address: HostPort, option: str) -> socket.socket:
             stream.close()
             raise
     except OSError as failure:
-        raise ConfigError(f"{option}: cannot listen on {address}: {failure.strerror or failure}") from failure
+        raise _cannot_listen(address, option, failure) from failure
     return stream
+
+
+def _cannot_listen(address: HostPort, option: str, failure: OSError) -> ConfigError:
+    return ConfigError(f"{option}: cannot listen on {address}: {failure.strerror or failure}")
 
 
 def display_address(stream: socket.socket) -> str:

@@ -3,25 +3,27 @@
 Sockets that are wanted before and after a reload are the same ones, so that nobody who waits at them is lost.
 """
 
-import os
-import select
-import signal
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from imapproxy import logs
 from imapproxy.config import Config
-from imapproxy.errors import ConfigError
-from imapproxy.net import journal_file, privileges, workers
-from imapproxy.net.contexts import contexts_of
+from imapproxy.logs import LOGGER
+from imapproxy.net import journal_file, privileges
+from imapproxy.net.checker import Check
+from imapproxy.net.contexts import TlsContexts, contexts_of
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.privileges import Owner
-from imapproxy.net.server import bind
+from imapproxy.net.server import bind, resolve
 from imapproxy.net.service import host_name
 from imapproxy.net.workers import Assignment, Door, Place
 
-# For the journal to be made or looked through, in seconds; meanwhile the parent answers nobody.
+# How long reading a new configuration and all that it names may take, and then making or looking through the journal;
+# in seconds.
+CHECK_PATIENCE = 10.0
 JOURNAL_PATIENCE = 10.0
 
 
@@ -43,8 +45,57 @@ class Setup:
         return [*self.sockets().values(), *status, *(self.control.streams() if self.control else ())]
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is read for a configuration and not opened: whom the workers become, keys, and this machine's name."""
+
+    owner: Owner | None
+    contexts: TlsContexts
+    host: str
+
+
+def load(config: Config) -> Loaded:
+    """Return what ``config`` names; raise ConfigError if something is not to be had."""
+    owner = privileges.owner_of(config.user, config.group)
+    return Loaded(owner, contexts_of(config), host_name(config.mail_domain[0]))
+
+
+def rehearsal(read: Callable[[], Config], current: Setup) -> Check:
+    """Return the check of a new configuration, all that may take long but the journal.
+
+    The parent does the same again, which is quick then: what a child has read it cannot hand over.
+    """
+
+    def rehearse() -> None:
+        LOGGER.setLevel(logging.ERROR)  # what is doubtful, the parent says
+        config = read()
+        logs.set_up(config.log_to, logging.ERROR)
+        load(config)
+        for place, is_tls in _places(config).items():
+            if place not in current.sockets():
+                resolve(place.address, _option(is_tls))
+        if config.status_listen:
+            resolve(config.status_listen, "status-listen")
+
+    late = f"the configuration could not be read within {CHECK_PATIENCE:g} seconds; a disk or name server is silent"
+    return Check(rehearse, CHECK_PATIENCE, late, "the configuration could not be read; the log says why")
+
+
+def journal_check(path: str, owner: Owner | None) -> Check:
+    """Return the check that makes the journal as whom the workers become: the file is then theirs."""
+
+    def make() -> None:
+        if owner:
+            privileges.drop(owner)
+        journal_file.make(path)
+
+    late = f"journal: {path} could not be opened within {JOURNAL_PATIENCE:g} seconds; mend its disk"
+    return Check(make, JOURNAL_PATIENCE, late, f"journal: {path} could not be made; the log says why")
+
+
 def prepare(
     config: Config,
+    loaded: Loaded,
     max_clients: int,
     current: Setup | None,
     control_socket: Callable[[str, Owner | None], ControlSocket],
@@ -53,16 +104,12 @@ def prepare(
 
     Raise ConfigError, with nothing left open, where something is not to be had.
     """
-    owner = privileges.owner_of(config.user, config.group)
-    contexts = contexts_of(config)
-    host = host_name(config.mail_domain[0])
-    if config.journal:
-        _make_journal(config.journal, owner)
+    owner, contexts, host = loaded.owner, loaded.contexts, loaded.host
     with ExitStack() as opened:
         sockets = current.sockets() if current else {}
         for place, is_tls in _places(config).items():
             if place not in sockets:
-                sockets[place] = opened.enter_context(bind(place.address, "listen-tls" if is_tls else "listen"))
+                sockets[place] = opened.enter_context(bind(place.address, _option(is_tls)))
         doors = tuple(Door(place, is_tls, sockets[place]) for place, is_tls in _places(config).items())
         status_listener = _status_listener(config, current, opened)
         control = _control(config, owner, current, control_socket)
@@ -70,36 +117,8 @@ def prepare(
     return Setup(Assignment(config, host, contexts, owner, max_clients, doors), control, status_listener)
 
 
-def _make_journal(path: str, owner: Owner | None) -> None:
-    """Have the journal made, by a child that is whom the workers become: the file is then theirs."""
-    reader, writer = os.pipe()
-    with open(reader, encoding="utf-8") as stream:
-        try:
-            pid = workers.fork(lambda: _make_journal_as(owner, path, writer))
-        except OSError as failure:
-            raise ConfigError(f"journal: cannot start a process that makes it: {failure.strerror}") from failure
-        finally:
-            os.close(writer)
-        if not select.select([stream], [], [], JOURNAL_PATIENCE)[0]:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, os.WNOHANG)  # a disk that does not answer may hold it yet
-            raise ConfigError(f"journal: {path} could not be opened within {JOURNAL_PATIENCE:g} seconds; mend its disk")
-        problem = stream.read()
-    if os.waitpid(pid, 0)[1] and not problem:
-        problem = f"journal: {path} could not be made; the log says why"
-    if problem:
-        raise ConfigError(problem)
-
-
-def _make_journal_as(owner: Owner | None, path: str, writer: int) -> int:
-    """Make the journal, or say on the descriptor ``writer`` why that cannot be; return the exit status."""
-    try:
-        if owner:
-            privileges.drop(owner)
-        journal_file.make(path)
-    except (ConfigError, OSError) as failure:
-        os.write(writer, str(failure).encode("utf-8", "replace"))
-    return 0
+def _option(is_tls: bool) -> str:
+    return "listen-tls" if is_tls else "listen"
 
 
 def _places(config: Config) -> dict[Place, bool]:
@@ -134,9 +153,8 @@ def _control(
     return control_socket(config.control_socket, owner)
 
 
-def release(setup: Setup, kept: Setup | None = None) -> None:
-    """Close what a setup has, except what ``kept`` has, too."""
+def release(setup: Setup, close: Callable[[Iterable[socket.socket]], None], kept: Setup | None = None) -> None:
+    """Have ``close`` close what a setup has, except what ``kept`` has, too."""
     if setup.control and not (kept and kept.control is setup.control):
         setup.control.close()
-    for stream in set(setup.streams()) - set(kept.streams() if kept else ()):
-        stream.close()
+    close(set(setup.streams()) - set(kept.streams() if kept else ()))

@@ -1,14 +1,13 @@
 """The status process as the parent knows it: forked, without privileges, and started anew when it dies."""
 
-import contextlib
 import os
-import signal
 import socket
 from collections.abc import Callable
 
 from imapproxy.config import HostPort
 from imapproxy.logs import LOGGER, record
 from imapproxy.net import privileges
+from imapproxy.net.children import EndingChildren
 from imapproxy.net.loop import Loop
 from imapproxy.net.privileges import Owner
 from imapproxy.net.workers import fork
@@ -37,8 +36,9 @@ def body_of(
 class StatusProcess:
     """At most one process. ``close_parents`` closes in it what is the parent's alone, except one socket."""
 
-    def __init__(self, loop: Loop, close_parents: Callable[[socket.socket], None]) -> None:
+    def __init__(self, loop: Loop, ending: EndingChildren, close_parents: Callable[[socket.socket], None]) -> None:
         self._loop = loop
+        self._ending = ending
         self._close_parents = close_parents
         self._pid = 0
         self._wanted: tuple[socket.socket, Body] | None = None
@@ -50,12 +50,10 @@ class StatusProcess:
         self._start()
 
     def end(self) -> None:
-        """End the process, if there is one, and wait for that: it has nothing to finish."""
+        """End the process, if there is one: it has nothing to finish."""
         self._wanted = None
         if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            self._ending.kill(self._pid)
             self._pid = 0
 
     def reap(self) -> None:

@@ -1,8 +1,8 @@
 """A worker: a forked process that serves clients on sockets which the parent has bound.
 
-What it is to do comes from the parent, over a socket pair, as lines of JSON; so do its answers go back. It is asked for
-its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). Where
-the parent is gone it stops, so that another may be started on the same addresses.
+What it is to do comes from the parent, over a ``Channel``, as lines of JSON; so do its answers go back. It is asked for
+its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). If the
+parent is gone it stops, so that another may be started on the same addresses.
 
 Nothing of the parent's but the listening sockets stays open here, and ``os._exit`` ends it: what the parent wants to
 be done at its own end, such as removing its pidfile, is not done by a child.
@@ -19,14 +19,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from imapproxy import logs
 from imapproxy.config import Config, HostPort
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
-from imapproxy.net import privileges
+from imapproxy.net import privileges, worker_message
 from imapproxy.net.board import Seat
+from imapproxy.net.channel import Channel, channel_pair
 from imapproxy.net.contexts import TlsContexts
 from imapproxy.net.journal import OWED_INTERVAL
 from imapproxy.net.ledger import Ledger, ledger_pair
@@ -35,6 +38,7 @@ from imapproxy.net.registry import Registry
 from imapproxy.net.server import STACK_SIZE, Listener, SessionThreads
 from imapproxy.net.service import service_of
 from imapproxy.net.signals import leave_to_parent
+from imapproxy.net.worker_message import Hearing, Message, Reported
 
 # Submissions that run when the program is told to stop have so long to finish, in seconds.
 STOP_PATIENCE = 30
@@ -42,8 +46,6 @@ STOP_PATIENCE = 30
 # Clients beyond the limit that are told so by a session, in TLS where they expect that; more are by the listener.
 TURNED_AWAY_AT_ONCE = 8
 
-# A report has some hundred octets a session; a line that is longer comes from no worker of ours.
-LONGEST_LINE = 1 << 28
 _READ_SIZE = 1 << 16
 
 Order = Literal["report", "retire", "stop"]
@@ -82,62 +84,80 @@ class Assignment:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A worker as the parent knows it; both sockets never block. A retiring one ``accepts`` until it has said so."""
+    """A worker as the parent knows it; both channels never wait. A retiring one ``accepts`` until it has said so.
+
+    Reports have numbers: ``asked`` is that of the last one asked for, and ``is_asked`` whether it is still to come.
+    """
 
     pid: int
-    control: socket.socket
-    ledger: socket.socket
+    control: Channel
+    ledger: Channel
     seat: Seat
     assignment: Assignment
     began: float
+    hearing: Hearing
     state: Literal["starting", "serving", "retiring"] = "starting"
     accepts: bool = True
-    _heard: bytearray = field(default_factory=bytearray)
+    has_ended: bool = False
+    asked: int = 0
+    is_asked: bool = False
 
-    def tell(self, order: Order, value: object = None) -> None:
-        """Give an order; one who does not even read that will be ended otherwise."""
+    def stop(self) -> None:
+        """Tell it to end."""
+        self._tell("stop", None)
+
+    def retire(self, doors: Sequence[int]) -> None:
+        """Tell it to accept nobody any more, but those who wait at these doors."""
+        self.state = "retiring"
+        self.hearing.expect_retired()
+        self._tell("retire", doors)
+
+    def ask(self) -> None:
+        """Ask for a report, unless one is still to come: so a silent worker never has many questions to read."""
+        if not self.is_asked:
+            self.asked += 1
+            self.is_asked = True
+            self.hearing.expect_report(self.asked)
+            self._tell("report", self.asked)
+
+    def _tell(self, order: Order, value: object) -> None:
+        # There is room: these are all the orders that there are. One that is not obeyed in time is the parent's affair.
         with contextlib.suppress(OSError):
             self.control.send(json.dumps({order: value}).encode("ascii") + b"\n")
 
-    def hear(self) -> Iterator[dict[str, Any]]:
-        """Yield what it has said since; raise EOFError where it is gone."""
-        try:
-            octets = self.control.recv(_READ_SIZE)
-        except BlockingIOError:
+    def hear(self) -> Iterator[Message]:
+        """Yield what it has said since; raise EOFError if it is gone, WorkerError if it says what it may not."""
+        data = self.control.receive(_READ_SIZE)
+        if data is None:
             return
-        except OSError:
-            octets = b""
-        if not octets or len(self._heard) > LONGEST_LINE:
+        if not data:
             raise EOFError
-        self._heard += octets
-        if b"\n" in octets:
-            *lines, rest = bytes(self._heard).split(b"\n")
-            self._heard = bytearray(rest)
-            yield from map(json.loads, lines)
+        for message in self.hearing.receive(data):
+            if isinstance(message, Reported):
+                self.is_asked = False
+            yield message
 
 
 def fork_worker(assignment: Assignment, seat: Seat, close_parents: Callable[[], None]) -> Worker:
     """Start a worker, which counts at ``seat``; ``close_parents`` closes in the child what is the parent's alone."""
-    control, orders = socket.socketpair()
-    ledger, questions = ledger_pair()
-    control.setblocking(False)
+    with ExitStack() as parents, ExitStack() as workers:
+        control, orders = channel_pair()
+        parents.enter_context(control)
+        workers.enter_context(orders)
+        ledger, questions = ledger_pair()
+        parents.enter_context(ledger)
+        workers.enter_context(questions)
+        control.set_blocking(is_blocking=False)
 
-    def body() -> int:
-        close_parents()
-        control.close()
-        ledger.close()
-        return work(assignment, orders, Ledger(questions, seat))
+        def body() -> int:
+            close_parents()
+            parents.close()
+            return work(assignment, orders, Ledger(questions, seat))
 
-    try:
         pid = fork(body)
-    except OSError:
-        control.close()
-        ledger.close()
-        raise
-    finally:
-        orders.close()
-        questions.close()
-    return Worker(pid, control, ledger, seat, assignment, time.monotonic())
+        parents.pop_all()
+    hearing = Hearing(most_sessions=assignment.max_clients + TURNED_AWAY_AT_ONCE)
+    return Worker(pid, control, ledger, seat, assignment, time.monotonic(), hearing)
 
 
 def fork(body: Callable[[], int]) -> int:
@@ -148,6 +168,7 @@ def fork(body: Callable[[], int]) -> int:
         pid = os.fork()
         if not pid:
             leave_to_parent()
+            logs.separate()
             gc.freeze()  # else each collection would write to all that there is, and so have it in memory twice
             signal.pthread_sigmask(signal.SIG_SETMASK, usual)
             _end_with(body)
@@ -170,12 +191,12 @@ def _end_with(body: Callable[[], int]) -> NoReturn:
 # The worker's own -----------------------------------------------------------------------------------------------------
 
 
-def work(assignment: Assignment, orders: socket.socket, ledger: Ledger) -> int:
+def work(assignment: Assignment, orders: Channel, ledger: Ledger) -> int:
     """Serve as the parent says; return the exit status."""
     try:
         work_place = _WorkPlace(assignment, orders, ledger)
     except (ConfigError, OSError) as failure:
-        _say(orders, failed=str(failure))
+        _say(orders, worker_message.encode("failed", str(failure)[: worker_message.LONGEST_REASON]))
         return 1
     work_place.open()
     work_place.obey()
@@ -183,15 +204,22 @@ def work(assignment: Assignment, orders: socket.socket, ledger: Ledger) -> int:
     return 0
 
 
-def _say(orders: socket.socket, **said: object) -> None:
+def _say(orders: Channel, *lines: bytes) -> None:
     with contextlib.suppress(OSError):
-        orders.sendall(json.dumps(said).encode("ascii") + b"\n")
+        orders.send_all(b"".join(lines))
+
+
+def send_report(orders: Channel, registry: Registry, number: int) -> None:
+    """Answer the parent's question ``number``."""
+    figures = registry.report()
+    sessions = (worker_message.encode("session", session) for session in figures["sessions"])
+    _say(orders, *sessions, worker_message.encode("report", [number, figures["totals"]]))
 
 
 class _WorkPlace:
     """The threads of a worker: the main one obeys, one a listener accepts, one a session serves."""
 
-    def __init__(self, assignment: Assignment, orders: socket.socket, ledger: Ledger) -> None:
+    def __init__(self, assignment: Assignment, orders: Channel, ledger: Ledger) -> None:
         if assignment.owner:
             privileges.drop(assignment.owner)
         threading.stack_size(STACK_SIZE)
@@ -201,6 +229,7 @@ class _WorkPlace:
         self._threads = SessionThreads(assignment.max_clients + TURNED_AWAY_AT_ONCE)
         self._stop_reader, self._stop_writer = os.pipe()
         self._ended_reader, self._ended_writer = os.pipe()
+        self._sigterm_reader, self._sigterm_writer = os.pipe()
         service = service_of(
             assignment.config,
             assignment.host,
@@ -214,24 +243,25 @@ class _WorkPlace:
 
     def open(self) -> None:
         """Begin to serve."""
-        signal.signal(signal.SIGTERM, lambda _number, _frame: self._order_stop())
+        # SIGTERM concerns this worker alone: it is taken for an order of the parent's to stop.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os.write(self._sigterm_writer, b"\n"))
         for listener in self._listeners:
             threading.Thread(target=listener.serve_forever, daemon=True).start()
-        _say(self._orders, ready=True)
+        _say(self._orders, worker_message.encode("ready"))
 
     def obey(self) -> None:
         """Do what the parent says, until it is time to end."""
         poll = select.poll()
-        for fd in (self._orders.fileno(), self._ended_reader):
+        for fd in (self._orders.fileno(), self._ended_reader, self._sigterm_reader):
             poll.register(fd, select.POLLIN)
         heard = b""
         while True:
             ready = dict(poll.poll())
             if self._ended_reader in ready:
                 return
-            octets = self._orders.recv(_READ_SIZE)
+            octets = b"" if self._sigterm_reader in ready else self._orders.receive(_READ_SIZE) or b""
             *lines, heard = (heard + octets).split(b"\n")
-            # Without the parent nobody says "stop" any more.
+            # If the parent is gone, nothing says "stop" any more.
             for order in map(json.loads, lines) if octets else ({"stop": None},):
                 if "stop" in order:
                     self._stop()
@@ -242,18 +272,18 @@ class _WorkPlace:
         """Leave behind what would be gone, else: of the journal, and from the program's figures."""
         if self._journal:
             self._journal.close()
-        _say(self._orders, ended=self._registry.report()["totals"])
+        _say(self._orders, worker_message.encode("ended", self._registry.report()["totals"]))
 
     def _obey(self, order: dict[str, Any]) -> None:
         if "report" in order:
-            _say(self._orders, report=self._registry.report(), number=order["report"])
+            send_report(self._orders, self._registry, order["report"])
         elif "retire" in order:
             self._retire(order["retire"])
 
     def _retire(self, gone: Sequence[int]) -> None:
         """Accept nobody, but those who wait at the doors ``gone``, which no other worker opens any more."""
         self._close_doors(gone)
-        _say(self._orders, retired=True)
+        _say(self._orders, worker_message.encode("retired"))
         threading.Thread(target=self._await_end, daemon=True).start()
 
     def _await_end(self) -> None:
@@ -262,10 +292,6 @@ class _WorkPlace:
         while self._journal and not self._journal.settle():
             time.sleep(OWED_INTERVAL)
         os.write(self._ended_writer, b"\n")
-
-    def _order_stop(self) -> None:
-        """Take SIGTERM, which concerns this worker alone, for an order of the parent's to stop."""
-        self._orders.shutdown(socket.SHUT_RD)
 
     def _stop(self) -> None:
         # Before the listeners, each of which takes a while; never read, so that every session's poll() sees it.

@@ -114,7 +114,7 @@ class RecordingClient(imaplib.IMAP4):
         """Send bytes as they are, and read until the answer with that tag."""
         self.send(lines)
         while not (line := self.readline()).startswith(last_tag + b" "):
-            assert line, self.heard()
+            assert line, f"the server has ended the connection: {self.heard()[-500:]!r}"
 
 
 class Inflating(io.RawIOBase):

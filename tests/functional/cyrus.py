@@ -87,12 +87,7 @@ class Cyrus:
             client.store_message(mailbox, octets)
 
     def add_user(self, user: str, password: str = PASSWORD) -> None:
-        saslpasswd2 = self.programs.require("/usr/sbin/saslpasswd2")
-        database = self.directory / "conf/sasldb2"
-        command: Sequence[str | Path] = [saslpasswd2, "-p", "-c", "-u", SERVER_NAME, "-f", database, user]
-        with start(command, self.programs, stdin=subprocess.PIPE) as process:
-            process.communicate(password.encode())
-        assert process.returncode == 0
+        set_password(self.programs, self.directory / "conf/sasldb2", user, password)
 
 
 @contextmanager
@@ -115,6 +110,15 @@ def running_cyrus(programs: Unpacked, pair: Pair | None = None, beside_inbox: bo
             yield cyrus
         finally:
             terminate(process)
+
+
+def set_password(programs: Unpacked, database: Path, user: str, password: str) -> None:
+    """Make a user, in a file that is made if it is not there."""
+    saslpasswd2 = programs.require("/usr/sbin/saslpasswd2")
+    command: Sequence[str | Path] = [saslpasswd2, "-p", "-c", "-u", SERVER_NAME, "-f", database, user]
+    with start(command, programs, stdin=subprocess.PIPE) as process:
+        process.communicate(password.encode())
+    assert process.returncode == 0
 
 
 def write_files(cyrus: Cyrus, pair: Pair | None, beside_inbox: bool) -> None:

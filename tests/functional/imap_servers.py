@@ -33,6 +33,7 @@ class ImapServer:
     has_catenate: bool  # RFC 4469
     has_unasked_literals: bool  # LITERAL+ (RFC 7888)
     stores_lone_line_ends: bool  # a message with a CR or LF of its own
+    folds_user_names: bool  # ALICE logs in as alice
     refused_names: tuple[str, ...] = ()  # of mailboxes, on the wire
     odd_name: str = 'My "Sent" & mäil'  # as odd a mailbox name as it takes
     after_attached_text: bytes = b""  # what is taken for the end of an attached message's text, besides
@@ -45,6 +46,7 @@ DOVECOT = ImapServer(
     has_catenate=True,
     has_unasked_literals=True,
     stores_lone_line_ends=True,
+    folds_user_names=True,
 )
 CYRUS = ImapServer(
     "cyrus",
@@ -53,6 +55,7 @@ CYRUS = ImapServer(
     has_catenate=True,
     has_unasked_literals=True,
     stores_lone_line_ends=False,
+    folds_user_names=True,
     odd_name="My Sent & mäil",
     refused_names=(r'"say \"hello\""', r'"back\\slash"', '"100% {5}"'),
 )
@@ -63,6 +66,7 @@ COURIER = ImapServer(
     has_catenate=False,
     has_unasked_literals=False,
     stores_lone_line_ends=True,
+    folds_user_names=False,
     refused_names=('"&2D3eAA-"',),  # beyond the Basic Multilingual Plane
     after_attached_text=b"\r\n",  # the line end that belongs to the delimiter
 )

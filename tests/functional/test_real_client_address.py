@@ -17,7 +17,7 @@ from tests.functional.clients import RecordingClient, logged_in
 from tests.functional.dovecot import PASSWORD, SecuredDovecot
 from tests.functional.haproxy import DEFAULTS, running_haproxy
 from tests.functional.postfix import Postfix
-from tests.functional.process import free_ports
+from tests.functional.process import PATIENCE, free_ports
 from tests.functional.proxy_process import Options, Proxy, running_proxy
 from tests.functional.samples import HEADER
 from tests.functional.scripted import eventually
@@ -25,6 +25,7 @@ from tests.functional.secured import FAR_AWAY, trusting
 
 DRAFT = HEADER + b"Message-Id: <1@example.com>\r\n\r\nHello Joe\r\n"
 HAPROXY = "127.0.0.5"
+UNAVAILABLE = b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,45 @@ def test_a_client_cannot_say_who_he_is(proxy: Proxy, secured_dovecot: SecuredDov
     client.login(user, PASSWORD)
     client.logout()
     assert logins(secured_dovecot, user) == [f"rip={FAR_AWAY}"]
+
+
+# A server that was not told of the PROXY protocol, or a proxy that was not
+
+
+@pytest.mark.parametrize("tls", ["off", "starttls", "on"])
+def test_dovecot_that_expects_no_header_is_named_with_what_to_look_for(
+    tls: str,
+    secured_dovecot: SecuredDovecot,
+    postfix: Postfix,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    trust = {} if tls == "off" else {"imap-tls-ca": str(certificates.ca)}
+    options: Options = {"imap": {"imap-tls": tls, "imap-send-client-ip": "proxy-protocol", **trust}}
+    port = secured_dovecot.tls_port if tls == "on" else secured_dovecot.port
+    with running_proxy(tmp_path, port, postfix.xclient_port, options) as proxy:
+        assert heard_at(proxy) == UNAVAILABLE
+        assert re.search(
+            "upstream-unreachable client=127[^\n]*; does it expect the PROXY header that imap-send-client-ip",
+            proxy.log(),
+        )
+
+
+def test_dovecot_that_expects_a_header_is_one_that_cannot_be_reached(
+    secured_dovecot: SecuredDovecot, postfix: Postfix, tmp_path: Path
+) -> None:
+    """It waits three seconds for it, and closes the connection."""
+    with running_proxy(tmp_path, secured_dovecot.proxied_port, postfix.xclient_port) as proxy:
+        assert heard_at(proxy) == UNAVAILABLE
+        assert "the IMAP server ended the connection before its greeting" in proxy.log()
+
+
+def heard_at(proxy: Proxy) -> bytes:
+    with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE) as client:
+        heard = b""
+        while octets := client.recv(4096):
+            heard += octets
+    return heard
 
 
 # HAProxy in front

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.certificates import Pair, authority, signed
+from tests.functional.certificates import Pair, authority
 from tests.functional.clients import RecordingClient, curl, mbsync, messages, mutt
 from tests.functional.dovecot import PASSWORD
 from tests.functional.guide import (
@@ -33,6 +33,7 @@ from tests.functional.guide import (
 )
 from tests.functional.haproxy import running_haproxy
 from tests.functional.lmtp_sink import LmtpSink, running_lmtp_sink
+from tests.functional.mail_host import DRAFT, TO_THE_WORLD, MailHost, certificate_for, install
 from tests.functional.packages import require
 from tests.functional.process import public_directory
 from tests.functional.proxy_process import Proxy
@@ -40,12 +41,6 @@ from tests.functional.scripted import eventually
 from tests.functional.secured import FAR_AWAY, trusting
 
 FIRST, BEHIND_HAPROXY, SEVERAL = "dovecot-and-postfix.md", "haproxy.md", "several-appliances.md"
-
-DRAFT = (
-    b"Date: Mon, 7 Feb 1994 21:52:25 -0800\r\nFrom: Fred <fred@example.com>\r\nTo: %b\r\n"
-    b"Message-ID: <1@example.com>\r\n\r\nHello\r\n"
-)
-TO_THE_WORLD = DRAFT % f"someone@{WORLD}".encode()
 
 
 @pytest.fixture(scope="module")
@@ -63,53 +58,6 @@ def site() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return authority(tmp_path_factory.mktemp("ca"), "ca")
-
-
-def certificate_for(machine: Machine, ca: Pair, name: str) -> Pair:
-    """Return a new certificate of the service's, good for all the addresses of the guides."""
-    machine.path("/tls/x")
-    addresses = [f"127.0.0.{number}" for number in (1, 5, 10, 20)]
-    return signed(machine.root / "tls", name, ca, ["mail.example.com", "localhost"], addresses)
-
-
-def install(machine: Machine, pair: Pair) -> None:
-    """Put a certificate where any of the guides wants one."""
-    live = "/etc/letsencrypt/live/mail.example.com"
-    for name, parts in {
-        f"{live}/fullchain.pem": [pair.cert],
-        f"{live}/privkey.pem": [pair.key],
-        "/etc/imapproxy/mail.example.com.pem": [pair.cert, pair.key],
-        "/etc/haproxy/mail.example.com.pem": [pair.cert, pair.key],
-        "/etc/dovecot/private/dovecot.pem": [pair.cert],
-        "/etc/dovecot/private/dovecot.key": [pair.key],
-    }.items():
-        machine.path(name).write_bytes(b"".join(part.read_bytes() for part in parts))
-
-
-@dataclass(frozen=True)
-class MailHost:
-    """A machine with everything running that a guide has on it."""
-
-    machine: Machine
-    proxy: Proxy
-    ca: Path
-
-    @property
-    def tls_port(self) -> int:
-        return self.machine.ports[993]
-
-    def client(self, user: str = "fred") -> RecordingClient:
-        return connected(self.machine.address, self.tls_port, user, self.ca)
-
-    def log(self, name: str) -> str:
-        return (self.machine.root / name).read_text(errors="replace")
-
-
-def connected(address: str, port: int, user: str, ca: Path) -> RecordingClient:
-    """Return a client that comes from far away over TLS, and has logged in."""
-    client = RecordingClient(port, trusting(ca), FAR_AWAY, address)
-    client.login(user, PASSWORD)
-    return client
 
 
 @dataclass(frozen=True)

@@ -278,6 +278,14 @@ def test_what_is_included_is_not_searched(fred: Correspondent) -> None:
     assert as_submission.body == whole.partition(b"\r\n\r\n")[2]
 
 
+def test_a_url_without_its_slash_is_refused_and_nothing_is_sent(fred: Correspondent) -> None:
+    url = f"INBOX/;UID={fred.store(SINGLE.octets)}"
+    answer = fred.client.submit(forward(url))
+    assert answer == f"NO 5.6.6 cannot read {url}: neither imap:// nor / at the beginning,"
+    assert fred.client.noop()[0] == "OK"
+    assert_forward(fred.forward(forward(f"/{url}")))  # and that is the next to arrive
+
+
 def test_inside_an_attached_message_it_travels_untouched(fred: Correspondent) -> None:
     """Beside one that does not, too."""
     uid = fred.store(SINGLE.octets)

@@ -398,6 +398,22 @@ def test_but_not_of_one_that_did_not_leave(home: Home) -> None:
         assert ran == (130, "imap-submit: interrupted\n")
 
 
+def test_a_directory_as_its_input_is_an_error_like_any_other(home: Home) -> None:
+    """Python ends with status 1 before it reads a line of the program."""
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    ran = home.run("/bin/sh", "-c", f'exec "{PROGRAM}" -t </', environment=environment)
+    assert ran == Ran(os.EX_IOERR, "imap-submit: standard input: Is a directory\n")
+
+
+def test_arguments_and_input_reach_it_as_they_are(home: Home) -> None:
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    with server(home) as imap:
+        ran = home.run(str(PROGRAM), "-F", "Fred $HOME  'Smith'", "-t", given=MESSAGE, environment=environment)
+        assert ran == Ran(os.EX_OK, "")
+    (sent,) = imap.submitted
+    assert b"$HOME  'Smith'" in sent
+
+
 def test_who_interrupts_it_while_it_is_loaded_sees_no_traceback(home: Home) -> None:
     """Most of its life it loads modules: here one that interrupts it, as a person would."""
     program = Path(home.write("program/bin/imap-submit", PROGRAM.read_text(encoding="utf-8")))

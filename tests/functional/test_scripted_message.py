@@ -155,6 +155,29 @@ def test_rewriting_keeps_the_display_name(rewrite: Theatre) -> None:
     assert sent(rewrite, draft) == draft.replace(b"boss@", b"fred@")
 
 
+@pytest.mark.parametrize(
+    ("written", "leaves"),
+    [
+        (b"Fred Foobar", b"Fred Foobar <fred@example.com>"),
+        (b"Fred Foobar <>", b"Fred Foobar <fred@example.com>"),
+        (b"Fred Foobar <fred>", b"Fred Foobar <fred@example.com>"),
+        (b"Foobar, Fred <fred@example.com>", b'"Foobar, Fred" <fred@example.com>'),
+        (b"=?utf-8?q?Fr=C3=A9d?= Foobar <>", b"=?utf-8?q?Fr=C3=A9d?= Foobar <fred@example.com>"),
+    ],
+)
+def test_rewriting_keeps_the_display_name_of_what_is_no_address(
+    rewrite: Theatre, written: bytes, leaves: bytes
+) -> None:
+    draft = COMMON + b"From: %b\r\nSubject: x\r\n\r\nHello\r\n" % written
+    assert sent(rewrite, draft) == draft.replace(written, leaves)
+
+
+def test_rewriting_encodes_a_name_for_a_server_that_takes_ascii_only(rewrite: Theatre) -> None:
+    rewrite.script({"EHLO": "250 fake"})
+    arrived = sent(rewrite, COMMON + "From: Foobär, Fred\r\nSubject: x\r\n\r\nHello\r\n".encode())
+    assert b"\r\nFrom: =?utf-8?q?Foob=C3=A4r=2C_Fred?= <fred@example.com>\r\n" in arrived
+
+
 def test_trusting_names_the_sender(trust: Theatre) -> None:
     draft = COMMON + b"From: The Boss <boss@example.com>\r\nSubject: x\r\n\r\nHello\r\n"
     arrived = sent(trust, draft)

@@ -1,5 +1,6 @@
 """The program's processes, from the outside: reload, restart, death of a worker, pidfile, daemon and privileges."""
 
+import fcntl
 import os
 import pwd
 import re
@@ -17,13 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from imapproxy.net.status import figures_from
 from tests.functional.certificates import Pair, make_certificates
 from tests.functional.fake_imap import REWRITTEN_GREETING, FakeImap, Listener, connect, scene, well_behaved
 from tests.functional.fake_smtp import FakeSmtp
 from tests.functional.process import PATIENCE, free_ports, public_directory
-from tests.functional.program import program
+from tests.functional.program import Program, children, program
 from tests.functional.proxy_process import PROGRAM, Options, configuration
-from tests.functional.scripted import DRAFT, await_exit, eventually
+from tests.functional.scripted import DRAFT, await_exit, descriptors, eventually
 
 STOPPED = b"* BYE The server is shutting down\r\n"
 CLIENTS = 6  # that log in and submit again and again
@@ -168,9 +170,14 @@ def test_who_waits_to_be_accepted_outlives_every_worker(tmp_path: Path, served: 
 
 
 def all_threads_stand_still(pid: int) -> bool:
-    """Tell whether SIGSTOP has reached every thread, each of which may be the one that accepts (proc_pid_stat(5))."""
+    """Tell whether SIGSTOP has reached every thread, each of which may be the one that accepts."""
+    return all_threads_are(pid, "T")
+
+
+def all_threads_are(pid: int, state: str) -> bool:
+    """Return True if every thread is in that state: T has been stopped, S waits (proc_pid_stat(5))."""
     stats = [path.read_text("ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return all(stat.rpartition(") ")[2].startswith("T") for stat in stats)
+    return all(stat.rpartition(") ")[2].startswith(state) for stat in stats)
 
 
 # Reload
@@ -313,6 +320,117 @@ def test_two_reloads_at_once_are_done_one_after_another(tmp_path: Path, served: 
         assert is_served(it.ports()[0])
 
 
+# What takes long
+
+
+@contextmanager
+def silent_disk(path: Path) -> Iterator[None]:
+    """Have nobody make a journal there, as if the disk did not answer."""
+    with Path(f"{path}-lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def parent_serves(it: Program, imap: Listener, directory: Path) -> bool:
+    """Log in and submit, for either of which the parent is asked; then ask for the status."""
+    with scene(it.ports()[0], imap) as stage:
+        stage.log_in()
+        assert stage.submit(DRAFT) == b"OK SUBMIT completed"
+        return len(figures_from(str(directory / "control"))["workers"]) == 1
+
+
+def asking(directory: Path, **submit: str) -> Options:
+    """Return options with which logins and submissions have to be counted."""
+    return {
+        "listen": {"listen": "127.0.0.1:0", "max-clients-per-ip": "2"},
+        "submit": {"mail-domain": "example.com", "max-submissions-per-hour": "50", **submit},
+        "status": {"control-socket": str(directory / "control")},
+    }
+
+
+def test_the_parent_serves_while_a_journal_is_checked(tmp_path: Path, imap: Listener, smtp: FakeSmtp) -> None:
+    journal = tmp_path / "journal"
+    with program(tmp_path, imap, smtp, asking(tmp_path)) as it:
+        workers = it.workers()
+        it.configure(asking(tmp_path, journal=str(journal)))
+        with silent_disk(journal):
+            it.tell(signal.SIGHUP)
+            assert eventually(lambda: it.count("reloading") == 1 and len(children(it.process.pid)) == 2)
+            assert parent_serves(it, imap, tmp_path)
+            assert it.workers() == workers
+            it.tell(signal.SIGHUP)  # for later
+            os.kill(workers[0], signal.SIGKILL)  # which is replaced, by one with the configuration as it is
+            assert eventually(lambda: it.count("worker-started") == 2)
+            assert (it.count("reloaded"), it.count("reload-failed")) == (0, 0)
+        assert eventually(lambda: it.count("reloaded") == 2)
+        assert journal.exists()
+        assert parent_serves(it, imap, tmp_path)
+        assert eventually(lambda: len(children(it.process.pid)) == 1)
+
+
+def test_a_check_that_is_stuck_is_given_up_and_leaves_no_zombie(tmp_path: Path, imap: Listener, smtp: FakeSmtp) -> None:
+    journal = tmp_path / "journal"
+    with program(tmp_path, imap, smtp, asking(tmp_path)) as it:
+        (worker,) = it.workers()
+        it.configure(asking(tmp_path, journal=str(journal)))
+        with silent_disk(journal):
+            it.tell(signal.SIGHUP)
+            assert eventually(lambda: it.count("reload-failed") == 1)
+            (line,) = it.lines("reload-failed")
+            assert f"{journal} could not be opened within 10 seconds" in line
+            assert eventually(lambda: children(it.process.pid) == [str(worker)])
+        assert parent_serves(it, imap, tmp_path)
+
+
+def test_the_parent_serves_while_a_file_of_the_configuration_does_not_answer(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    secret = tmp_path / "secret"
+    os.mkfifo(secret, 0o600)  # which nobody writes
+    with program(tmp_path, imap, smtp, asking(tmp_path)) as it:
+        (worker,) = it.workers()
+        fixed = {"smtp-auth": "fixed", "smtp-username": "proxy", "smtp-password-file": str(secret)}
+        it.configure({**asking(tmp_path), "smtp": {"smtp-server": f"127.0.0.1:{smtp.port}", **fixed}})
+        it.tell(signal.SIGHUP)
+        assert eventually(lambda: len(children(it.process.pid)) == 2)
+        assert parent_serves(it, imap, tmp_path)
+        assert it.count("reload-failed") == 0
+        assert eventually(lambda: it.count("reload-failed") == 1)
+        assert "the configuration could not be read within 10 seconds" in it.lines("reload-failed")[0]
+        assert eventually(lambda: children(it.process.pid) == [str(worker)])
+
+
+def test_the_program_stops_while_a_check_is_stuck(tmp_path: Path, imap: Listener, smtp: FakeSmtp) -> None:
+    journal = tmp_path / "journal"
+    with program(tmp_path, imap, smtp, asking(tmp_path)) as it:
+        it.configure(asking(tmp_path, journal=str(journal)))
+        with silent_disk(journal):
+            it.tell(signal.SIGHUP)
+            assert eventually(lambda: len(children(it.process.pid)) == 2)
+            check = os.pidfd_open(max(int(pid) for pid in children(it.process.pid)))
+            it.stop()
+            assert eventually(lambda: is_gone(check))
+            os.close(check)
+        assert it.count("reload-failed") == 0
+        it.start()
+
+
+def test_a_parent_that_stands_still_costs_a_login_seconds_and_a_submission_a_temporary_no(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    with program(tmp_path, imap, smtp, asking(tmp_path)) as it:
+        it.tell(signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(it.process.pid))
+        with scene(it.ports()[0], imap) as stage:
+            stage.log_in()
+            answer = b"NO 4.3.0 submissions cannot be counted now; try again later,"
+            assert stage.submit(DRAFT) == answer
+            it.tell(signal.SIGCONT)
+            assert eventually(lambda: stage.submit(DRAFT) == b"OK SUBMIT completed")
+        assert it.count("parent-silent") == 1
+        assert it.count("worker-killed") == 0
+
+
 # Death
 
 
@@ -358,6 +476,36 @@ def test_workers_stop_when_their_parent_is_gone(tmp_path: Path, imap: Listener, 
         assert it.lines("pidfile-stale")
         with scene(port, imap) as other:
             other.log_in()
+
+
+def test_a_report_that_the_parent_had_not_read_when_it_died_costs_no_submission(
+    tmp_path: Path, imap: Listener, smtp: FakeSmtp
+) -> None:
+    control = tmp_path / "control"
+    with (
+        program(tmp_path, imap, smtp, {"status": {"control-socket": str(control)}}) as it,
+        scene(it.ports()[0], imap) as stage,
+        socket.socket(socket.AF_UNIX) as asking,
+    ):
+        stage.log_in()
+        smtp.script["MAIL"] = (2.0, "250 2.1.0 ok")
+        stage.client.send(b"S SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT))
+        assert eventually(lambda: "MAIL" in smtp.verbs())
+        worker, parent = it.workers()[0], it.process.pid
+        os.kill(worker, signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(worker))
+        open_before = descriptors(parent)
+        asking.connect(str(control))
+        assert eventually(lambda: descriptors(parent) > open_before and all_threads_are(parent, "S"))
+        it.tell(signal.SIGSTOP)
+        assert eventually(lambda: all_threads_stand_still(parent))
+        os.kill(worker, signal.SIGCONT)
+        assert eventually(lambda: all_threads_are(worker, "S"))  # it has written its report
+        it.process.kill()
+        it.process.wait()
+        assert stage.client.rest() == b"S OK SUBMIT completed\r\n" + STOPPED
+        assert it.count("worker-failed") == 0
+        it.start()
 
 
 def is_gone(descriptor: int) -> bool:

@@ -158,12 +158,18 @@ def processor_time(pid: int) -> float:
 # Timeouts
 
 
-@pytest.mark.parametrize("greeting", [b"", b"* OK hi\r\n"])
-def test_login_timeout(house: Theatre, greeting: bytes) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "heard"),
+    [
+        (b"", b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"),
+        (b"* OK hi\r\n", b"* OK hi\r\n* BYE Login takes too long\r\n"),
+    ],
+)
+def test_login_timeout(house: Theatre, greeting: bytes, heard: bytes) -> None:
     with house.scene() as stage:
         began = monotonic()
         stage.server.send(greeting)
-        assert stage.client.rest() == greeting + b"* BYE Login takes too long\r\n"
+        assert stage.client.rest() == heard
         assert stage.server.rest() == b""
         assert monotonic() - began < 3
 
@@ -294,6 +300,19 @@ def test_sigterm_lets_a_submission_finish(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
         assert stage.client.rest() == b"A OK SUBMIT completed\r\n" + STOPPED
         assert stage.server.rest() in {b"", b"B NOOP\r\n"}
+        assert await_exit(pid, IN_ORDER) == 0
+        assert len(house.smtp.messages) == 1
+
+
+def test_sigterm_leaves_behind_submissions_that_wait_for_one_under_way(tmp_path: Path) -> None:
+    """However many the client has sent at once: else they could outlast the 30 s, and be cut off anywhere."""
+    with theatre(tmp_path) as house, house.fred() as stage:
+        pid = house.proxy.pid
+        house.script({".": (1, "250 2.0.0 ok")})
+        stage.client.send(b"A SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT) * 5)
+        assert eventually(lambda: bool(house.smtp.messages))
+        os.kill(pid, signal.SIGTERM)
+        assert stage.client.rest() == b"A OK SUBMIT completed\r\n" + STOPPED
         assert await_exit(pid, IN_ORDER) == 0
         assert len(house.smtp.messages) == 1
 

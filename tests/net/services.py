@@ -1,6 +1,5 @@
 """Services for sessions under test, and the ledger that counts for them."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from imapproxy.message.message import Site
+from imapproxy.net.channel import Channel
 from imapproxy.net.deliver import SmtpServer
 from imapproxy.net.ledger import Book, Ledger, Limits, answer, ledger_pair
 from imapproxy.net.registry import Registry
@@ -58,8 +58,10 @@ def service_for(imap_port: int, smtp_port: int, stop_fd: int, **changes: Any) ->
 
 def permissive_ledger() -> Ledger:
     """Return a ledger whose parent has gone, so that everything is allowed."""
-    with socket.socket() as gone:
-        return Ledger(gone)
+    parent, gone = ledger_pair()
+    parent.close()
+    gone.close()
+    return Ledger(gone)
 
 
 @contextmanager
@@ -68,16 +70,16 @@ def counting(clients: int = 1000, clients_per_address: int = 0, submissions_per_
     book = Book(Limits(clients, clients_per_address, submissions_per_hour))
     parent, worker = ledger_pair()
     with parent, worker:
-        parent.setblocking(True)
+        parent.set_blocking(is_blocking=True)
         thread = threading.Thread(target=_answer, args=(book, parent))
         thread.start()
         try:
             yield Ledger(worker)
         finally:
-            worker.shutdown(socket.SHUT_RDWR)
+            worker.close()
             thread.join()
 
 
-def _answer(book: Book, channel: socket.socket) -> None:
+def _answer(book: Book, channel: Channel) -> None:
     while answer(book, 1, channel, time.monotonic()):
         pass

@@ -6,7 +6,7 @@ import re
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
@@ -17,9 +17,13 @@ from imapproxy import __version__
 from imapproxy.errors import ConfigError
 from imapproxy.net import control as control_module
 from imapproxy.net.board import Board
+from imapproxy.net.channel import channel_pair
+from imapproxy.net.children import EndingChildren
 from imapproxy.net.control import MOST_ASKING, ControlSocket
 from imapproxy.net.loop import Loop
+from imapproxy.net.worker_message import Hearing
 from imapproxy.net.workers import Assignment, Worker
+from tests.net.lingering import fill, unread
 from tests.net.peers import PATIENCE
 
 
@@ -29,14 +33,15 @@ class Site:
     def __init__(self, path: Path, workers: int) -> None:
         self.loop = Loop()
         self.path = path
-        pairs = [socket.socketpair() for _ in range(workers)]
+        pairs = [channel_pair() for _ in range(workers)]
         self.ends = [end for _, end in pairs]
         self.workers = [
-            Worker(number, near, near, Board().seat(), cast(Assignment, None), 0.0, "serving")
+            Worker(number, near, near, Board().seat(), cast(Assignment, None), 0.0, Hearing(1), "serving")
             for number, (near, _) in enumerate(pairs, start=1)
         ]
         self.ended: dict[str, int] = {}
-        self.control = ControlSocket(str(path), None, self.loop, lambda: self.workers, self.ended)
+        self.ending = EndingChildren()
+        self.control = ControlSocket(str(path), None, self.loop, lambda: self.workers, self.ended, self.ending.close)
 
     def ask(self) -> socket.socket:
         stream = socket.socket(socket.AF_UNIX)
@@ -53,11 +58,12 @@ class Site:
 
     def asked(self, worker: int) -> int:
         """Return the number of the next question to a worker."""
-        number: int = json.loads(self.ends[worker].recv(100))["report"]
+        number: int = json.loads(self.ends[worker].receive(100) or b"")["report"]
         return number
 
     def report(self, worker: int, number: int, report: object) -> None:
-        self.control.reported(self.workers[worker], number, report)
+        self.workers[worker].is_asked = False
+        self.control.reported(self.workers[worker], number, json.dumps(report).encode())
 
     def answer_to(self, stream: socket.socket) -> Any:
         heard = bytearray()
@@ -68,6 +74,8 @@ class Site:
                 octets = stream.recv(1 << 16)
             except BlockingIOError:
                 return False
+            except ConnectionResetError:  # what we sent was not read
+                return True
             heard.extend(octets)
             return not octets
 
@@ -76,8 +84,8 @@ class Site:
 
     def close(self) -> None:
         self.control.close()
-        for stream in (*self.ends, *(worker.control for worker in self.workers)):
-            stream.close()
+        for channel in (*self.ends, *(worker.control for worker in self.workers)):
+            channel.close()
 
 
 @contextmanager
@@ -178,6 +186,45 @@ def test_no_more_than_some_may_ask_at_once(path: Path) -> None:
             assert site.answer_to(one_more) is None
         for stream in streams:
             stream.close()
+
+
+@contextmanager
+def poisoned(site: Site) -> Iterator[socket.socket]:
+    """Ask, and send along a descriptor that whoever closes it last has to wait for."""
+    with unread() as listener, site.ask() as stream:
+        with socket.socket() as poison:
+            fill(poison, listener)
+            socket.send_fds(stream, [b"x"], [poison.fileno()])
+        yield stream
+
+
+def test_a_descriptor_that_is_sent_along_is_not_waited_for(path: Path) -> None:
+    with opened(path, 0) as site, poisoned(site) as stream:
+        began = monotonic()
+        assert site.answer_to(stream)["workers"] == []
+        assert monotonic() - began < PATIENCE
+        site.turn_until(site.ending.reap)
+
+
+def test_a_descriptor_that_was_sent_by_one_too_many_or_never_accepted_is_not_waited_for_either(path: Path) -> None:
+    with ExitStack() as stack:
+        site = stack.enter_context(opened(path, 1))
+        for _ in range(MOST_ASKING):
+            stack.enter_context(site.ask())
+        site.turn_until(lambda: len(site.control.streams()) == 1 + MOST_ASKING)
+        began = monotonic()
+        one_too_many = stack.enter_context(poisoned(site))
+        assert site.answer_to(one_too_many) is None
+        stack.enter_context(poisoned(site))
+        site.control.close()
+        assert monotonic() - began < PATIENCE
+        site.turn_until(site.ending.reap)
+
+
+def test_one_who_only_asks_costs_no_process(path: Path) -> None:
+    with opened(path, 0) as site, site.ask() as stream:
+        assert site.answer_to(stream)["workers"] == []
+        assert site.ending.reap()
 
 
 def test_it_is_for_owner_and_group_and_goes_at_the_end(path: Path) -> None:

@@ -1,20 +1,25 @@
 """What is counted for all workers together: the parent's book, and the workers' questions."""
 
-import socket
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import pytest
 
+from imapproxy.errors import SubmissionRefused, WorkerError
 from imapproxy.net import ledger as ledger_module
 from imapproxy.net.board import Seat
+from imapproxy.net.channel import Channel
 from imapproxy.net.ledger import (
     FAILURES_KEPT_FOR,
+    FIRST_DELAY,
     FREE_FAILURES,
     HOUR,
     LONGEST_DELAY,
     LONGEST_NAME,
+    MESSAGES_AT_ONCE,
     TOO_MANY,
     TOO_MANY_OF_ADDRESS,
     Book,
@@ -24,9 +29,12 @@ from imapproxy.net.ledger import (
     counted_as,
     ledger_pair,
 )
+from tests.net.peers import PATIENCE, Background, Log
 
 ONE, OTHER = "192.0.2.1", "192.0.2.2"
 UNLIMITED = Limits(1000, 0, 0)
+
+Pair = tuple[Channel, Channel]
 
 
 # The book: clients.
@@ -158,21 +166,27 @@ def test_the_address_longest_without_a_failure_is_forgotten(monkeypatch: pytest.
 
 
 @contextmanager
-def asking(book: Book, seat: Seat | None = None, worker: int = 1) -> Iterator[Ledger]:
-    """Have a worker's ledger that a parent answers."""
-    parent, channel = ledger_pair()
-    parent.setblocking(True)
+def served(book: Book, parent: Channel, channel: Channel, worker: int = 1) -> Iterator[None]:
+    """Have a parent that answers, until the worker's ``channel`` is closed at the end."""
+    parent.set_blocking(is_blocking=True)
 
     def serve() -> None:
         while answer(book, worker, parent, 0.0):
             pass
 
     thread = threading.Thread(target=serve, daemon=True)
-    with parent, channel:
-        thread.start()
+    thread.start()
+    yield
+    channel.close()
+    thread.join()
+
+
+@contextmanager
+def asking(book: Book, seat: Seat | None = None) -> Iterator[Ledger]:
+    """Have a worker's ledger that a parent answers."""
+    parent, channel = ledger_pair()
+    with parent, channel, served(book, parent, channel):
         yield Ledger(channel, seat)
-        channel.shutdown(socket.SHUT_RDWR)
-        thread.join()
 
 
 def test_a_ledger_asks_and_tells_the_parent() -> None:
@@ -198,8 +212,7 @@ def test_at_the_board_nothing_is_asked_about_who_may_come() -> None:
         first.leave(ONE)
         assert second.admit(ONE) == ""
         second.login_succeeded(ONE)
-        with pytest.raises(BlockingIOError):
-            parent.recv(1)
+        assert parent.receive(1) is None
 
 
 def test_with_a_limit_for_addresses_the_parent_is_asked_too() -> None:
@@ -277,8 +290,164 @@ def test_any_name_can_be_counted_under(name: str) -> None:
         assert ledger.admit(name) == ""
 
 
-def test_a_message_that_is_none_is_ignored() -> None:
+# A parent that does not answer.
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """The ends of the parent, which does not answer, and of the worker."""
+    monkeypatch.setattr(ledger_module, "ANSWER_PATIENCE", 0.1)
     parent, channel = ledger_pair()
     with parent, channel:
-        channel.send(b"?")
-        assert answer(Book(UNLIMITED), 1, parent, 0.0)
+        yield parent, channel
+
+
+def test_without_an_answer_clients_are_let_in_and_submissions_are_refused_for_now(pair: Pair, log: Log) -> None:
+    ledger = Ledger(pair[1])
+    assert ledger.admit(ONE) == ""
+    assert ledger.login_failed(ONE) == FIRST_DELAY
+    with pytest.raises(SubmissionRefused, match=r"^4\.3\.0 submissions cannot be counted now; try again later,?$"):
+        ledger.may_submit("fred")
+    assert log.lines == ["parent-silent patience=0.1"]
+
+
+def test_without_a_limit_submissions_are_not_asked_about(pair: Pair) -> None:
+    parent, channel = pair
+    assert Ledger(channel, Book(UNLIMITED).board.seat()).may_submit("fred")
+    assert parent.receive(1) is None
+
+
+def test_no_other_thread_waits_once_one_has_waited_in_vain(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(pair[1])
+    ledger.admit(ONE)
+    monkeypatch.setattr(ledger_module, "ANSWER_PATIENCE", 10 * PATIENCE)
+    began = monotonic()
+    for _ in range(100):
+        assert ledger.admit(ONE) == ""
+    assert monotonic() - began < PATIENCE
+
+
+def test_threads_wait_for_the_parent_at_the_same_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "ANSWER_PATIENCE", 1.0)
+    ledger = Ledger(pair[1])
+    began = monotonic()
+    asking = [Background(lambda: ledger.admit(ONE)) for _ in range(20)]
+    assert [one.result() for one in asking] == [""] * 20
+    assert monotonic() - began < 20 * 1.0
+
+
+def test_an_answer_that_comes_late_is_taken_for_no_other(pair: Pair) -> None:
+    parent, channel = pair
+    book = Book(Limits(10, 1, 1))
+    ledger = Ledger(channel)
+    assert book.may_submit("fred", 0.0)
+    with pytest.raises(SubmissionRefused):
+        ledger.may_submit("fred")
+    assert answer(book, 1, parent, 0.0)  # it is no
+    with served(book, parent, channel):
+        assert [ledger.may_submit("ann"), ledger.may_submit("ann"), ledger.may_submit("fred")] == [True, False, False]
+
+
+def test_who_came_and_went_while_the_parent_was_silent_does_not_count(pair: Pair) -> None:
+    parent, channel = pair
+    book = Book(Limits(2, 1, 0))
+    ledger = Ledger(channel)
+    for _ in range(3):  # of which the parent hears of the first
+        assert ledger.admit(ONE) == ""
+    ledger.leave(ONE)
+    with served(book, parent, channel):
+        assert select.select([channel], [], [], PATIENCE)[0]  # the parent is back
+        assert [ledger.admit(ONE), ledger.admit(ONE)] == ["", TOO_MANY_OF_ADDRESS]
+        for _ in range(2):
+            ledger.leave(ONE)
+        assert [ledger.admit(OTHER), ledger.admit(OTHER)] == ["", TOO_MANY_OF_ADDRESS]
+
+
+def test_what_there_was_no_room_to_tell_is_told_later(pair: Pair) -> None:
+    parent, channel = pair
+    book = Book(Limits(1000, 300, 0))
+    ledger = Ledger(channel)
+    for _ in range(300):
+        ledger._told[ONE] += 1
+        assert book.admit(1, ONE) == ""
+    for _ in range(300):  # more than the pipe holds
+        ledger.leave(ONE)
+    ledger.login_succeeded(ONE)  # which is not worth keeping
+    with served(book, parent, channel):
+        assert ledger.admit(OTHER) == ""
+        assert book._of_address == {OTHER: 1}
+
+
+# A worker that has been taken over.
+
+
+def refusal(*messages: bytes) -> str:
+    """Return why the parent does not go on with a worker that says this."""
+    parent, channel = ledger_pair()
+    with parent, channel:
+        for message in messages:
+            channel.send(message)
+        with pytest.raises(WorkerError) as caught:
+            answer(Book(UNLIMITED), 1, parent, 0.0)
+        return str(caught.value)
+
+
+def test_a_message_that_is_no_question_is_refused() -> None:
+    assert refusal(b"?") == refusal(b"\xff\0") == refusal(b"=no") == "this is no question"
+
+
+def test_a_question_that_is_too_long_is_refused() -> None:
+    assert refusal(b"s" + bytes(LONGEST_NAME + 1)) == refusal(b"?" + bytes(3000)) == "a question is too long"
+
+
+def test_a_worker_that_does_not_read_its_answers_is_refused() -> None:
+    parent, channel = ledger_pair()
+    book = Book(UNLIMITED)
+
+    def ask_on() -> None:
+        while True:
+            channel.send(b"f" + ONE.encode())
+            answer(book, 1, parent, 0.0)
+
+    with parent, channel, pytest.raises(WorkerError, match=r"^it does not read its answers$"):
+        ask_on()
+
+
+def test_a_flood_is_answered_a_few_messages_at_a_time() -> None:
+    parent, channel = ledger_pair()
+    channel.set_blocking(is_blocking=True)
+    book = Book(Limits(1, 1, 0))
+    with parent:
+        flood = Background(lambda: [channel.send(b"l" + ONE.encode()) for _ in range(10 * MESSAGES_AT_ONCE)])
+        turns = 0
+        while select.select([parent], [], [], PATIENCE)[0] and answer(book, 1, parent, 0.0):
+            turns += 1
+            if not flood.thread.is_alive():
+                channel.close()
+        flood.result()
+    assert turns >= 9
+
+
+def test_names_without_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_NAMES", 50)
+    monkeypatch.setattr(ledger_module, "MAX_SUBMISSIONS", 100)
+    book = Book(Limits(10, 10, 90))
+    parent, channel = ledger_pair()
+    with parent, channel:
+        for number in range(5000):
+            name = b"%d" % (number // 90) + b"x" * 900
+            for letter in (b"s", b"f", b"a", b"l"):
+                channel.send(letter + name)
+                assert answer(book, 1, parent, float(number))
+                channel.receive(100)
+    assert len(book._submissions) <= 50
+    assert sum(map(len, book._submissions.values())) == book._submissions_kept <= 100
+    assert len(book._failures) <= 50
+    assert book._of_address == {}
+
+
+def test_the_submissions_longest_not_counted_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_SUBMISSIONS", 4)
+    book = Book(Limits(1, 0, 2))
+    assert [book.may_submit(user, 0.0) for user in ("ann", "ann", "bob", "bob")] == [True] * 4
+    assert [book.may_submit(user, 1.0) for user in ("cid", "bob", "ann", "ann")] == [True, False, True, True]

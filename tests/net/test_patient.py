@@ -1,3 +1,4 @@
+import errno
 import socket
 import ssl
 import threading
@@ -192,7 +193,7 @@ def send_without_end(stream: PatientStream) -> None:
 def test_a_server_that_cannot_be_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    for host in ("127.0.0.1", "255.255.255.255", "no such host", "x" * 64):
+    for host in ("127.0.0.1", "255.255.255.255", "no such host"):
         with closing(PatientStream(Waits(), INTERVAL)) as stream, pytest.raises(Unreachable):
             stream.connect(host, port, TIMEOUT)
 
@@ -335,3 +336,24 @@ def test_what_is_given_back_is_read_again_and_what_is_left_goes_with_the_connect
             stream.close()
             connection.sendall(b"still there\r\n")
             peer.expect(b"still there\r\n")
+
+
+class Breaking(socket.socket):
+    """A connection whose close fails, as it may where the network is gone; it is closed all the same."""
+
+    failure: OSError
+
+    def close(self) -> None:
+        super().close()
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "I/O error"), ssl.SSLError(1, "bad write retry")])
+def test_a_close_that_fails_is_a_close(failure: OSError) -> None:
+    stream, connection = PatientStream(Waits(), INTERVAL), Breaking()
+    connection.failure = failure
+    stream.adopt(connection)
+    stream.close()
+    assert connection.fileno() == -1
+    with pytest.raises(Lost):
+        stream.line(100, in_time())

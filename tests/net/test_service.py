@@ -11,12 +11,12 @@ from imapproxy.config import Config, parse_command_line
 from imapproxy.errors import ConfigError
 from imapproxy.net.contexts import TlsContexts
 from imapproxy.net.journal import Journal
-from imapproxy.net.ledger import Ledger
 from imapproxy.net.registry import Registry
 from imapproxy.net.relay import Patience
 from imapproxy.net.service import RUNNING_SUBMISSIONS, Service, host_name, service_of
 from imapproxy.net.upstream import UpstreamServer
 from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL, is_reusable, is_transparent
+from tests.net.services import permissive_ledger
 
 NO_TLS = TlsContexts(None, None, None)
 
@@ -26,8 +26,7 @@ def configuration(*flags: str) -> Config:
 
 
 def service_for(*flags: str, contexts: TlsContexts = NO_TLS, host: str = "host.example", stop_fd: int = 0) -> Service:
-    with socket.socket() as channel:
-        return service_of(configuration(*flags), host, stop_fd, Ledger(channel), Registry(), contexts)
+    return service_of(configuration(*flags), host, stop_fd, permissive_ledger(), Registry(), contexts)
 
 
 @pytest.mark.parametrize(("mechanisms", "policy"), [("reusable", is_reusable), ("all", is_transparent)])

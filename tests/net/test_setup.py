@@ -2,24 +2,25 @@
 
 import os
 import pwd
+import signal
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from imapproxy.config import Config, parse_command_line
+from imapproxy.config import Config, HostPort, parse_command_line
 from imapproxy.errors import ConfigError
-from imapproxy.net import journal_file, privileges, setup, workers
+from imapproxy.net import journal_file, privileges, setup
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.loop import Loop
 from imapproxy.net.privileges import ROOT, Owner
-from imapproxy.net.setup import Setup, prepare, release
+from imapproxy.net.setup import Setup, journal_check, load, prepare, rehearsal, release
 from tests.functional.certificates import Certificates, make_certificates
 from tests.functional.process import free_ports, public_directory
+from tests.net.checks import outcome
 from tests.net.peers import listening, port_of
 
 
@@ -28,11 +29,20 @@ def configuration(*flags: str) -> Config:
 
 
 def control_socket(path: str, owner: Owner | None) -> ControlSocket:
-    return ControlSocket(path, owner, Loop(), list, {})
+    return ControlSocket(path, owner, Loop(), list, {}, close)
+
+
+def close(streams: Iterable[socket.socket]) -> None:
+    for stream in streams:
+        stream.close()
 
 
 def prepared(*flags: str, current: Setup | None = None) -> Setup:
-    return prepare(configuration(*flags), 7, current, control_socket)
+    config = configuration(*flags)
+    loaded = load(config)
+    if config.journal and (problem := outcome(journal_check(config.journal, loaded.owner))):
+        raise ConfigError(problem)
+    return prepare(config, loaded, 7, current, control_socket)
 
 
 @contextmanager
@@ -40,7 +50,7 @@ def held(setup: Setup, kept: Setup | None = None) -> Iterator[Setup]:
     try:
         yield setup
     finally:
-        release(setup, kept)
+        release(setup, close, kept)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +92,7 @@ def test_a_reload_keeps_the_sockets_it_still_wants(ports: list[str], tmp_path: P
         assert all(after[address] is stream for address, stream in before.items())
         assert second.control is first.control
         assert second.status_listener is first.status_listener
-        release(first, kept=second)
+        release(first, close, kept=second)
         assert all(stream.fileno() >= 0 for stream in second.streams())
 
 
@@ -90,7 +100,7 @@ def test_what_a_reload_does_not_want_is_released(ports: list[str], tmp_path: Pat
     old, new = (tmp_path / name for name in ("old", "new"))
     first = prepared(f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={old}")
     with held(prepared(f"--listen={ports[1]}", f"--control-socket={new}", current=first)):
-        release(first)
+        release(first, close)
         assert [stream.fileno() for stream in first.sockets().values()] == [-1]
         assert (old.exists(), new.exists()) == (False, True)
 
@@ -127,15 +137,12 @@ def test_a_journal_is_made_by_whom_the_workers_become(ports: list[str]) -> None:
             assert {path.stat().st_uid for path in directory.iterdir()} == {owner}
 
 
-@pytest.mark.skipif(os.geteuid() != ROOT, reason="only root can become another user")
-def test_a_disk_that_does_not_answer_is_not_waited_for(
-    ports: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "JOURNAL_PATIENCE", 0.1)
-    monkeypatch.setattr(journal_file, "make", lambda path: time.sleep(60))
-    with pytest.raises(ConfigError) as caught:
-        prepared(f"--listen={ports[0]}", f"--journal={tmp_path / 'journal'}")
-    assert str(caught.value) == f"journal: {tmp_path / 'journal'} could not be opened within 0.1 seconds; mend its disk"
+    monkeypatch.setattr(journal_file, "make", lambda path: signal.pause())
+    path = str(tmp_path / "journal")
+    late = f"journal: {path} could not be opened within 0.1 seconds; mend its disk"
+    assert outcome(journal_check(path, None)) == late
 
 
 def test_a_directory_that_only_the_parent_can_write_to_is_no_place_for_a_journal(ports: list[str]) -> None:
@@ -149,28 +156,83 @@ def test_a_directory_that_only_the_parent_can_write_to_is_no_place_for_a_journal
 @pytest.mark.parametrize(
     ("module", "name", "surprise", "reason"),
     [
-        (workers, "fork", BlockingIOError(11, "no room"), "journal: cannot start a process that makes it: no room"),
         (privileges, "drop", PermissionError(1, "not permitted"), "[Errno 1] not permitted"),
         (journal_file, "make", RuntimeError("surprise"), "journal: {0} could not be made; the log says why"),
     ],
 )
 def test_why_a_journal_was_not_made_is_said_or_where_it_stands(
-    ports: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    module: ModuleType,
-    name: str,
-    surprise: Exception,
-    reason: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, surprise: Exception, reason: str
 ) -> None:
     def fail(*_: object) -> None:
         raise surprise
 
     monkeypatch.setattr(module, name, fail)
-    monkeypatch.setattr(privileges, "owner_of", lambda *_: Owner("", 0, 0))
-    with pytest.raises(ConfigError) as caught:
-        prepared(f"--listen={ports[0]}", f"--journal={tmp_path / 'journal'}")
-    assert str(caught.value) == reason.format(tmp_path / "journal")
+    path = str(tmp_path / "journal")
+    assert outcome(journal_check(path, Owner("", 0, 0))) == reason.format(path)
+
+
+# The rehearsal of a new configuration.
+
+
+def rehearsed(current: Setup, *flags: str) -> str:
+    """Return what is wrong with a configuration, as a child finds it."""
+    return outcome(rehearsal(lambda: configuration(*flags), current))
+
+
+def test_a_good_configuration_passes_and_nothing_is_opened(ports: list[str], tmp_path: Path) -> None:
+    with held(prepared(f"--listen={ports[0]}")) as current:
+        flags = (f"--status-listen={ports[2]}", f"--control-socket={tmp_path / 'control'}")
+        assert rehearsed(current, f"--listen={ports[0]}", f"--listen={ports[1]}", *flags) == ""
+        assert not (tmp_path / "control").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("--log-to={0}", "log-to: cannot log to {0}: Is a directory"),
+        ("--listen-tls=127.0.0.1:0 --tls-cert={0}/empty", "{0}/empty: there is no certificate in it"),
+        ("--smtp-password-file={0}/none", "--smtp-password-file: cannot read {0}/none: "),
+    ],
+)
+def test_what_is_wrong_is_found_by_the_child(ports: list[str], tmp_path: Path, flags: str, reason: str) -> None:
+    (tmp_path / "empty").touch()
+    with held(prepared(f"--listen={ports[0]}")) as current:
+        problem = rehearsed(current, f"--listen={ports[0]}", *flags.format(tmp_path).split())
+    assert problem.startswith(reason.format(tmp_path))
+
+
+def test_names_that_are_new_are_resolved_by_the_child(ports: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(address: HostPort, option: str) -> None:
+        raise ConfigError(f"{option}: {address} is unknown")
+
+    with held(prepared(f"--listen={ports[0]}")) as current:
+        monkeypatch.setattr(setup, "resolve", unknown)
+        assert rehearsed(current, f"--listen={ports[0]}") == ""
+        assert rehearsed(current, f"--listen={ports[1]}") == f"listen: {ports[1]} is unknown"
+        status = (f"--status-listen={ports[2]}", "--control-socket=/nowhere")
+        assert rehearsed(current, f"--listen={ports[0]}", *status) == f"status-listen: {ports[2]} is unknown"
+
+
+def test_a_file_that_does_not_answer_is_not_waited_for(
+    ports: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "CHECK_PATIENCE", 0.1)
+    with held(prepared(f"--listen={ports[0]}")) as current:
+        problem = outcome(rehearsal(read_for_ever, current))
+    assert problem == "the configuration could not be read within 0.1 seconds; a disk or name server is silent"
+
+
+def read_for_ever() -> Config:
+    signal.pause()
+    raise AssertionError
+
+
+def test_a_surprise_in_the_child_is_one_for_the_log(ports: list[str]) -> None:
+    def read() -> Config:
+        raise RuntimeError("surprise")
+
+    with held(prepared(f"--listen={ports[0]}")) as current:
+        assert outcome(rehearsal(read, current)) == "the configuration could not be read; the log says why"
 
 
 @pytest.mark.parametrize("what", ["listen", "status-listen", "control-socket", "tls-cert", "journal"])

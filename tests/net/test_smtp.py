@@ -184,7 +184,7 @@ def send_without_end(smtp: BoundedSMTP) -> None:
 def test_a_server_that_cannot_be_reached() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    for host in ("127.0.0.1", "255.255.255.255", "no such host", "x" * 64):
+    for host in ("127.0.0.1", "255.255.255.255", "no such host"):
         with connection() as smtp, pytest.raises(SmtpError, match=NOT_RESPONDING):
             smtp.connect(host, port)
 

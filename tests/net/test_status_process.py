@@ -11,6 +11,7 @@ import pytest
 
 from imapproxy.config import HostPort
 from imapproxy.net import status_process as status_process_module
+from imapproxy.net.children import EndingChildren
 from imapproxy.net.loop import Loop
 from imapproxy.net.status_process import StatusProcess, body_of
 from tests.net.peers import PATIENCE, Log, listening, port_of
@@ -22,7 +23,7 @@ class Site:
     def __init__(self, listener: socket.socket) -> None:
         self.loop = Loop()
         self.listener = listener
-        self.process = StatusProcess(self.loop, lambda kept: None)
+        self.process = StatusProcess(self.loop, EndingChildren(), lambda kept: None)
 
     def replace(self, name: bytes) -> None:
         def body() -> None:
@@ -83,7 +84,7 @@ def test_one_that_is_not_wanted_any_more_is_not_started_anew(site: Site) -> None
 
 def test_the_real_one_serves_health(tmp_path: Path) -> None:
     with listening() as listener, listening() as imap:
-        process = StatusProcess(Loop(), lambda kept: None)
+        process = StatusProcess(Loop(), EndingChildren(), lambda kept: None)
         upstreams = (HostPort("127.0.0.1", port_of(imap)), HostPort("127.0.0.1", 1))
         process.replace(listener, body_of(listener, str(tmp_path / "none"), None, upstreams))
         try:
