@@ -5,11 +5,13 @@ addresses have failed to log in. Each number is written by one process only, so 
 
 A worker that has been taken over can write anything anywhere in this memory. So the parent only writes here and never
 reads, and a worker reads nothing that it uses for more than to count: it can turn clients away that there is room for,
-or let in as many as it has threads for.
+or let in as many as it has threads for. Whenever a worker ends, the parent writes all that is its own once more, and
+has the other workers do so: what was wrong is right again.
 """
 
 import mmap
 import zlib
+from array import array
 
 # Workers that there can be at once, those included that retire.
 MAX_WORKERS = 4096
@@ -21,8 +23,8 @@ _CHECKSUMS = 4096
 _FIRST = _FAILING + _CHECKSUMS
 
 
-def _checksum(address: str) -> int:
-    return zlib.crc32(address.encode("utf-8", "surrogateescape")) % _CHECKSUMS
+def _failing_cell(address: str) -> int:
+    return _FAILING + zlib.crc32(address.encode("utf-8", "surrogateescape")) % _CHECKSUMS
 
 
 class Board:
@@ -30,41 +32,43 @@ class Board:
 
     def __init__(self) -> None:
         self._cells = memoryview(mmap.mmap(-1, 8 * (_FIRST + MAX_WORKERS))).cast("q")
-        self._in_use = 0
+        self._own = array("q", bytes(8 * _FIRST))  # what is the parent's, as it is to be
         self._free: list[int] = []
-        self._failing = [0] * _CHECKSUMS
 
     def announce(self, clients: int, clients_per_address: int, submissions_per_hour: int) -> None:
         """Let all workers know the limits."""
-        self._cells[_CLIENTS] = clients
-        self._cells[_CLIENTS_PER_ADDRESS] = clients_per_address
-        self._cells[_SUBMISSIONS_PER_HOUR] = submissions_per_hour
+        self._write(_CLIENTS, clients)
+        self._write(_CLIENTS_PER_ADDRESS, clients_per_address)
+        self._write(_SUBMISSIONS_PER_HOUR, submissions_per_hour)
 
     def note_failing(self, address: str, change: int) -> None:
         """Count addresses that have failures, so that workers can see whether a success is of any interest."""
-        checksum = _checksum(address)
-        self._failing[checksum] += change
-        self._cells[_FAILING + checksum] = self._failing[checksum]
+        cell = _failing_cell(address)
+        self._write(cell, self._own[cell] + change)
 
     def has_seats(self, workers: int) -> bool:
         """Tell whether there is a place for so many new workers."""
-        return self._in_use - len(self._free) + workers <= MAX_WORKERS
+        return self._own[_IN_USE] - len(self._free) + workers <= MAX_WORKERS
 
     def seat(self) -> "Seat":
         """Return a place for a new worker's count; the parent takes it back with ``vacate``."""
         if self._free:
             cell = self._free.pop()
         else:
-            cell = _FIRST + self._in_use
-            self._in_use += 1
-        self._cells[_IN_USE] = self._in_use
+            cell = _FIRST + self._own[_IN_USE]
+            self._write(_IN_USE, self._own[_IN_USE] + 1)
         self._cells[cell] = 0
         return Seat(self._cells, cell)
 
     def vacate(self, seat: "Seat") -> None:
         """Forget what a worker that is gone has counted."""
-        self._cells[seat.cell] = 0
         self._free.append(seat.cell)
+        self._cells[:_FIRST] = memoryview(self._own)
+        for cell in self._free:
+            self._cells[cell] = 0
+
+    def _write(self, cell: int, number: int) -> None:
+        self._own[cell] = self._cells[cell] = number
 
 
 class Seat:
@@ -97,4 +101,4 @@ class Seat:
 
     def may_have_failures(self, address: str) -> bool:
         """Tell whether there may be something to forgive to an address."""
-        return self._cells[_FAILING + _checksum(address)] > 0
+        return self._cells[_failing_cell(address)] > 0

@@ -8,9 +8,9 @@ never waits so, whatever is closed with it. So a child does it.
 
 import contextlib
 import os
-import select
 import signal
 import socket
+import time
 from collections.abc import Iterable
 
 from imapproxy.net.workers import fork
@@ -18,6 +18,8 @@ from imapproxy.net.workers import fork
 # How long a killed child may take to be gone before the parent goes on, in seconds. It takes a moment, unless the
 # kernel waits for a disk or a file system that does not answer.
 KILL_PATIENCE = 1.0
+# How often it is looked whether a child has ended, in seconds: few ends are waited for.
+LOOK_INTERVAL = 0.005
 
 
 def has_ended(pid: int) -> int | None:
@@ -28,14 +30,12 @@ def has_ended(pid: int) -> int | None:
 
 def await_end(pid: int, seconds: float) -> bool:
     """Wait for a child's end; return True if it has ended within so many seconds, and is reaped."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(max(0.0, seconds) * 1000)
-    finally:
-        os.close(descriptor)
-    return has_ended(pid) is not None
+    deadline = time.monotonic() + seconds
+    while has_ended(pid) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_INTERVAL)
+    return True
 
 
 class EndingChildren:

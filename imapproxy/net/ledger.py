@@ -303,6 +303,12 @@ class Ledger:
         if is_told:
             self._tell(_LEAVE, ip)
 
+    def recount(self) -> None:
+        """Write at the board how many clients there are, where a worker that was taken over may have written."""
+        with self._counting:
+            if self._seat:
+                self._seat.add(0)
+
     def may_submit(self, user: str) -> bool:
         """Count a submission of the user's; return False, and do not, if there were too many within an hour.
 

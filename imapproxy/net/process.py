@@ -276,11 +276,11 @@ class Parent:
     def _kill_worker(self, worker: Worker, reason: str) -> None:
         """End a worker that does what it may not, or not what it is told; it is replaced as one that has died."""
         LOGGER.error(record("worker-killed", pid=worker.pid, reason=reason))
+        if not worker.has_ended:
+            os.kill(worker.pid, signal.SIGKILL)
         self._loop.forget(worker.control)
         self._loop.forget(worker.ledger)
         worker.hearing = Hearing(most_sessions=0)  # what it held is free at once
-        if not worker.has_ended:
-            os.kill(worker.pid, signal.SIGKILL)
 
     def _kill_later(self, worker: Worker, seconds: float, is_late: Callable[[], bool], reason: str) -> None:
         """Kill the worker unless it has ended in so many seconds, or is not late any more."""
@@ -344,6 +344,8 @@ class Parent:
         self._loop.forget(worker.ledger)
         self._book.forget(worker.pid)
         self._book.board.vacate(worker.seat)
+        for other in self._workers.values():
+            other.recount()
         for control in self._controls():
             control.gone(worker)
         is_expected = exit_code == 0 and (worker.state == "retiring" or self._is_stopping)

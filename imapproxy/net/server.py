@@ -24,8 +24,10 @@ QUEUE_PATIENCE = 5
 # Finished threads that wait to be used again, and for how long (s): starting one costs as much as a login.
 SPARE_THREADS = 64
 SPARE_TIME = 30
-# How long to accept nobody when descriptors have run out (s): socketserver would try again at once, for ever.
+# How long to accept nobody when descriptors have run out (s): socketserver would try again at once, for ever. EINVAL: a
+# worker that was taken over has shut the socket down for all.
 DESCRIPTOR_PAUSE = 0.2
+_LASTING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL}
 # A thread's stack; the deepest call here needs a tenth of it, and the default 8 MiB counts against some limits.
 STACK_SIZE = 512 * 1024
 
@@ -135,6 +137,11 @@ def _cannot_listen(address: HostPort, option: str, failure: OSError) -> ConfigEr
     return ConfigError(f"{option}: cannot listen on {address}: {failure.strerror or failure}")
 
 
+def is_listening(stream: socket.socket) -> bool:
+    """Return True if clients can connect: a worker that was taken over may have shut the socket down for all."""
+    return bool(stream.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def display_address(stream: socket.socket) -> str:
     """Return the address that a socket is bound to, as ``host:port``."""
     host, port = stream.getsockname()[:2]
@@ -189,11 +196,11 @@ class Listener(socketserver.ThreadingTCPServer):
             self.shutdown_request(request)
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accept a client; wait a little where that takes a descriptor that is not to be had."""
+        """Accept a client; wait a little if that cannot be and the next try would come at once."""
         try:
             return super().get_request()
         except OSError as failure:
-            if failure.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+            if failure.errno in _LASTING:
                 LOGGER.error(record("accept-failed", reason=failure.strerror))
                 time.sleep(DESCRIPTOR_PAUSE)
             raise

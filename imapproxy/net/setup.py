@@ -17,7 +17,7 @@ from imapproxy.net.checker import Check
 from imapproxy.net.contexts import TlsContexts, contexts_of
 from imapproxy.net.control import ControlSocket
 from imapproxy.net.privileges import Owner
-from imapproxy.net.server import bind, resolve
+from imapproxy.net.server import bind, is_listening, resolve
 from imapproxy.net.service import host_name
 from imapproxy.net.workers import Assignment, Door, Place
 
@@ -106,7 +106,9 @@ def prepare(
     """
     owner, contexts, host = loaded.owner, loaded.contexts, loaded.host
     with ExitStack() as opened:
-        sockets = current.sockets() if current else {}
+        sockets = {
+            place: stream for place, stream in (current.sockets() if current else {}).items() if is_listening(stream)
+        }
         for place, is_tls in _places(config).items():
             if place not in sockets:
                 sockets[place] = opened.enter_context(bind(place.address, _option(is_tls)))
@@ -133,8 +135,14 @@ def _places(config: Config) -> dict[Place, bool]:
 def _status_listener(config: Config, current: Setup | None, opened: ExitStack) -> socket.socket | None:
     if config.status_listen is None:
         return None
-    if current and current.assignment.config.status_listen == config.status_listen:
-        return current.status_listener
+    listener = current.status_listener if current else None
+    if (
+        current
+        and listener
+        and current.assignment.config.status_listen == config.status_listen
+        and is_listening(listener)
+    ):
+        return listener
     return opened.enter_context(bind(config.status_listen, "status-listen"))
 
 

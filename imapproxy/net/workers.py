@@ -48,7 +48,7 @@ TURNED_AWAY_AT_ONCE = 8
 
 _READ_SIZE = 1 << 16
 
-Order = Literal["report", "retire", "stop"]
+Order = Literal["report", "recount", "retire", "stop"]
 
 
 class Place(NamedTuple):
@@ -120,8 +120,12 @@ class Worker:
             self.hearing.expect_report(self.asked)
             self._tell("report", self.asked)
 
+    def recount(self) -> None:
+        """Tell it to write its count of clients once more, where another may have written, too."""
+        self._tell("recount", None)
+
     def _tell(self, order: Order, value: object) -> None:
-        # There is room: these are all the orders that there are. One that is not obeyed in time is the parent's affair.
+        # There is room, unless the worker reads nothing at all; and what is not obeyed in time is the parent's affair.
         with contextlib.suppress(OSError):
             self.control.send(json.dumps({order: value}).encode("ascii") + b"\n")
 
@@ -225,6 +229,7 @@ class _WorkPlace:
         threading.stack_size(STACK_SIZE)
         self._assignment = assignment
         self._orders = orders
+        self._ledger = ledger
         self._registry = Registry()
         self._threads = SessionThreads(assignment.max_clients + TURNED_AWAY_AT_ONCE)
         self._stop_reader, self._stop_writer = os.pipe()
@@ -277,6 +282,8 @@ class _WorkPlace:
     def _obey(self, order: dict[str, Any]) -> None:
         if "report" in order:
             send_report(self._orders, self._registry, order["report"])
+        elif "recount" in order:
+            self._ledger.recount()
         elif "retire" in order:
             self._retire(order["retire"])
 

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,9 +20,16 @@ class Program:
     """The program in the foreground, its configuration, which may change, and its log."""
 
     def __init__(
-        self, directory: Path, imap_port: int, smtp_port: int, options: Options, python_path: Path | None = None
+        self,
+        directory: Path,
+        imap_port: int,
+        smtp_port: int,
+        options: Options,
+        command: Sequence[str] = (str(PROGRAM),),
+        python_path: Path | None = None,
     ) -> None:
         """``python_path``: where the package is, if it is another than the one that is tested."""
+        self._command = command
         self._environment = {**os.environ, **({"PYTHONPATH": str(python_path)} if python_path else {})}
         self.config, self.log_file = directory / "imapproxy.conf", directory / "imapproxy.log"
         self._errors = directory / "errors"
@@ -37,7 +44,7 @@ class Program:
     def start(self) -> None:
         before = self.count("listening")
         with self._errors.open("ab") as errors:
-            command = [sys.executable, str(PROGRAM), "-c", str(self.config)]
+            command = [sys.executable, *self._command, "-c", str(self.config)]
             self.process = subprocess.Popen(command, stderr=errors, env=self._environment)
         if not eventually(lambda: self.count("listening") > before or ended(self.process, 0)):
             terminate(self.process)
@@ -97,8 +104,15 @@ def children(pid: int) -> list[str]:
 
 
 @contextmanager
-def program(directory: Path, imap: Listener, smtp: FakeSmtp, options: Options | None = None) -> Iterator[Program]:
-    running = Program(directory, imap.port, smtp.port, options or {})
+def program(
+    directory: Path,
+    imap: Listener,
+    smtp: FakeSmtp,
+    options: Options | None = None,
+    command: Sequence[str] = (str(PROGRAM),),
+) -> Iterator[Program]:
+    """Run the program, or what ``command`` makes Python run instead, with a configuration."""
+    running = Program(directory, imap.port, smtp.port, options or {}, command)
     try:
         yield running
     finally:

@@ -101,3 +101,21 @@ def test_what_a_worker_writes_where_it_may_not_is_never_read_by_the_parent(numbe
     assert not one.may_have_failures(ADDRESS)
     one.add(1)
     assert not other.has_room()
+
+
+def test_what_a_worker_wrote_where_it_may_not_is_right_again_when_it_has_ended() -> None:
+    board = Board()
+    board.announce(3, 2, 1)
+    board.note_failing(ADDRESS, 1)
+    taken_over, other = board.seat(), board.seat()
+    other.add(2)
+    for cell in range(len(taken_over._cells)):
+        taken_over._cells[cell] = 1 << 40
+    board.vacate(taken_over)
+    other.add(0)
+    assert other.has_room()
+    other.add(1)
+    assert not other.has_room()
+    assert (other.counts_addresses, other.counts_submissions) == (True, True)
+    assert (other.may_have_failures(ADDRESS), other.may_have_failures("192.0.2.2")) == (True, False)
+    assert board.seat().cell == taken_over.cell

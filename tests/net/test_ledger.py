@@ -236,6 +236,18 @@ def test_who_came_before_there_was_a_limit_for_addresses_may_leave_after() -> No
         assert ledger.admit(ONE) == ""
 
 
+def test_clients_are_recounted_at_the_board() -> None:
+    board = Book(UNLIMITED).board
+    with asking(Book(UNLIMITED), board.seat()) as ledger:
+        ledger.admit(ONE)
+        assert ledger._seat
+        ledger._seat._cells[ledger._seat.cell] = 1 << 40
+        ledger.recount()
+        assert ledger._seat.has_room()
+    with asking(Book(UNLIMITED)) as ledger:
+        ledger.recount()  # which is nothing without a board
+
+
 def test_a_success_is_told_where_there_is_something_to_forgive() -> None:
     book = Book(UNLIMITED)
     with asking(book, book.board.seat()) as ledger:

@@ -354,6 +354,15 @@ def test_without_descriptors_accepting_pauses_and_goes_on_later(stop: Stop, log:
     assert len(log.of("accept-failed")) < 3 + PATIENCE / DESCRIPTOR_PAUSE
 
 
+def test_a_socket_that_another_process_has_shut_down_does_not_keep_a_processor_busy(stop: Stop, log: Log) -> None:
+    with serving(stop) as site:
+        site.listeners[0].socket.shutdown(socket.SHUT_RDWR)
+        assert log.await_line("accept-failed") == 'accept-failed reason="Invalid argument"'
+        began = monotonic()
+        log.await_line("accept-failed", count=3)
+        assert monotonic() - began >= DESCRIPTOR_PAUSE
+
+
 def test_what_goes_wrong_with_a_new_client_is_logged_and_not_printed(
     stop: Stop, log: Log, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,20 @@ def test_a_reload_keeps_the_sockets_it_still_wants(ports: list[str], tmp_path: P
         assert all(stream.fileno() >= 0 for stream in second.streams())
 
 
+def test_a_reload_binds_anew_what_a_worker_has_shut_down(ports: list[str], tmp_path: Path) -> None:
+    flags = (f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={tmp_path / 'control'}")
+    first = prepared(*flags)
+    for stream in (*first.sockets().values(), first.status_listener):
+        assert stream
+        stream.shutdown(socket.SHUT_RDWR)
+    with held(prepared(*flags, current=first)) as second:
+        assert second.status_listener
+        for stream in (*second.sockets().values(), second.status_listener):
+            socket.create_connection(stream.getsockname()[:2]).close()
+        release(first, close, kept=second)
+        assert all(stream.fileno() >= 0 for stream in second.streams())
+
+
 def test_what_a_reload_does_not_want_is_released(ports: list[str], tmp_path: Path) -> None:
     old, new = (tmp_path / name for name in ("old", "new"))
     first = prepared(f"--listen={ports[0]}", f"--status-listen={ports[2]}", f"--control-socket={old}")

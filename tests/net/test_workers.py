@@ -256,6 +256,16 @@ def test_its_clients_count_at_its_seat(site: Site) -> None:
         assert monotonic() < deadline
 
 
+def test_it_writes_its_count_once_more_when_it_is_told_to(site: Site) -> None:
+    cells, cell = site.worker.seat._cells, site.worker.seat.cell
+    with session(site):
+        cells[cell] = 1 << 40  # by another worker
+        site.worker.recount()
+        deadline = monotonic() + PATIENCE
+        while cells[cell] != 1:
+            assert monotonic() < deadline
+
+
 def test_what_keeps_it_from_starting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def drop(owner: Owner) -> None:
         raise PermissionError(1, f"cannot become {owner.user}")
