@@ -32,7 +32,7 @@ class Break:
     ``style``: the house it wants. ``is_taken``: whether the SMTP server keeps what comes whole meanwhile.
     ``is_window``: what it says of that may be lost; ``is_behind_354``: it may not get the message whole. ``is_sent``:
     whether the first try alone must have sent the message, None where that depends; ``may_lack_copy``: that try may not
-    have filed it.
+    have filed it; ``is_long``: it takes minutes, in which nothing happens.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Break:
     is_behind_354: bool = False
     is_sent: bool | None = None
     may_lack_copy: bool = False
+    is_long: bool = False
 
     def outcome(self, house: House) -> Outcome:
         """Bring the fault about, undo it, have the same client try again, and another one come; tell the story."""

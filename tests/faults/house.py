@@ -92,7 +92,7 @@ class House:
                 self.wires = Wires({"client": 0, "imap": ports[0], "smtp": ports[1]})
                 stack.enter_context(self.wires.open())
                 ports = self.wires.port("imap"), self.wires.port("smtp")
-            self.program = Program(self._directory, *ports, self.setup.options(), self._python_path)
+            self.program = Program(self._directory, *ports, self.setup.options(), python_path=self._python_path)
             stack.callback(self._close)
             self._find_port()
             self._learn_what_is_usual()

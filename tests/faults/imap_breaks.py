@@ -44,7 +44,7 @@ def imap_silence() -> Iterator[Break]:
     """Yield each step's; the proxy bears it for two minutes."""
     for submission in ALL:
         for step in imap_steps(submission):
-            yield _imap_break(submission, step, "silence", _stays_silent)
+            yield replace(_imap_break(submission, step, "silence", _stays_silent), is_long=True)
 
 
 def _imap_break(submission: Submission, step: ImapStep, name: str, deviation: Deviation) -> Break:

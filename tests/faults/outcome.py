@@ -33,6 +33,10 @@ class Breakable(Protocol):
     def style(self) -> Style:
         """The house that it wants."""
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes minutes, in which nothing happens."""
+
     def outcome(self, house: House) -> Outcome:
         """Bring the fault about, undo it, have the same client try again; whatever goes wrong is raised."""
 

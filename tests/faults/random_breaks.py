@@ -51,6 +51,11 @@ class RandomBreak:
         """The house that it wants."""
         return self.plan.style
 
+    @property
+    def is_long(self) -> bool:
+        """Few of these wait for long."""
+        return False
+
     def outcome(self, house: House) -> Outcome:
         """Have clients submit until all are told OK while it breaks, and then once more; tell the stories."""
         house.begin()

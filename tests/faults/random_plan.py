@@ -82,8 +82,6 @@ IMPATIENT = 0.2
 SYNCHRONIZING = 0.25
 SEVERAL = 0.2
 TWO_WORKERS = 0.25
-# Seconds: longer than a step takes when many breaks are under way at a time.
-SMTP_TIMEOUT = 5
 # Seconds: that a client waits for an answer, that pass between an octet and the fault, that a fault lasts.
 PATIENCE = 20.0
 SHORT_PATIENCES = (0.2, 2.0)
@@ -180,7 +178,7 @@ def _submitted(dice: random.Random, kind: str) -> tuple[tuple[Submission, ...], 
     if submission in _SEVERAL and dice.random() < SEVERAL:
         submissions = tuple(dice.choices(_SEVERAL[submission], k=dice.randint(2, 3)))
     workers = 2 if submission in _SEVERAL and kind != DISK_FULL and dice.random() < TWO_WORKERS else 1
-    style = replace(submission.style, workers=workers, smtp_timeout=SMTP_TIMEOUT, is_wired=True)
+    style = replace(submission.style, workers=workers, is_wired=True)
     return submissions, replace(style, is_on_small_disk=kind == DISK_FULL)
 
 

@@ -4,7 +4,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from math import ceil
 from pathlib import Path
 from threading import Semaphore
@@ -20,6 +20,8 @@ HOUSES = 10
 WIRED_HOUSES = 20
 # How many are opened at a time: if all were, no server would answer within the SMTP timeout, though nothing is broken.
 OPENING = 4
+# Breaks under way at a time, but for those that only wait: more would be too slow for those timeouts, too.
+UNDER_WAY = 20
 
 
 Jobs: TypeAlias = "queue.SimpleQueue[tuple[str, Breakable]]"
@@ -45,10 +47,10 @@ def run(
         for one in breaks:
             waiting.setdefault(one.style, queue.SimpleQueue()).put((kind, one))
     lanes = [(style, jobs) for style, jobs in waiting.items() for _ in range(_houses(style, jobs, waiting, at_least))]
-    turns = Semaphore(OPENING)
+    turns, under_way = Semaphore(OPENING), Semaphore(UNDER_WAY)
     with ThreadPoolExecutor(max(1, len(lanes))) as pool:
         served = [
-            pool.submit(_serve, House(directory / str(number), style, python_path), turns, jobs, report)
+            pool.submit(_serve, House(directory / str(number), style, python_path), turns, under_way, jobs, report)
             for number, (style, jobs) in enumerate(lanes)
         ]
         try:
@@ -68,7 +70,7 @@ def _houses(style: Style, jobs: Jobs, waiting: Mapping[Style, Jobs], at_least: i
     return ceil(WIRED_HOUSES * jobs.qsize() / wired)
 
 
-def _serve(house: House, turns: Semaphore, jobs: Jobs, report: Report) -> None:
+def _serve(house: House, turns: Semaphore, under_way: Semaphore, jobs: Jobs, report: Report) -> None:
     """Open a house when there is a turn for it, and do there what is to be done, until nothing is left."""
     with ExitStack() as stack:
         with turns:
@@ -76,7 +78,9 @@ def _serve(house: House, turns: Semaphore, jobs: Jobs, report: Report) -> None:
                 return
             stack.enter_context(house.open())
         for kind, one in _taken(jobs):
-            report(result(house, kind, one))
+            with nullcontext() if one.is_long else under_way:
+                came = result(house, kind, one)
+            report(came)
 
 
 def _taken(jobs: Jobs) -> Iterator[tuple[str, Breakable]]:

@@ -13,7 +13,8 @@ class Style:
     SMTP server takes mail from a user who has logged in. ``is_told_of_client``: it takes XCLIENT. ``is_secured``: the
     client and both servers speak TLS after STARTTLS. ``is_on_small_disk``: log and journal are on a disk that can be
     full. ``is_wired``: client, proxy and servers are connected by wires (``wire``).
-    ``smtp_timeout``: seconds; the proxy waits twice as long for the reply to the final dot.
+    ``smtp_timeout``: seconds, more than a step takes on a busy machine; the proxy waits twice as long for the reply to
+    the final dot.
     """
 
     sent_mailbox: Literal["", "Sent", "auto"] = ""
@@ -25,7 +26,7 @@ class Style:
     is_on_small_disk: bool = False
     is_wired: bool = False
     workers: int = 1
-    smtp_timeout: int = 2
+    smtp_timeout: int = 5
 
     @property
     def is_filed(self) -> bool:

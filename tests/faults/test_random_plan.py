@@ -8,7 +8,6 @@ import pytest
 
 from tests.faults.random_kinds import RANDOM_KINDS
 from tests.faults.random_plan import IMAP, KINDS, LINKS, PROCESSES, SMTP, WIRES, Place, plan
-from tests.faults.style import Style
 from tests.faults.wire import Stretch
 
 PLANS = [plan("seed", number) for number in range(3000)]
@@ -51,7 +50,7 @@ def test_a_second_fault_meets_no_program_that_cannot_be_started() -> None:
 def test_all_submissions_of_a_break_are_for_one_house() -> None:
     for one in PLANS:
         assert one.style.is_wired
-        plain = replace(one.style, is_wired=False, is_on_small_disk=False, workers=1, smtp_timeout=Style().smtp_timeout)
+        plain = replace(one.style, is_wired=False, is_on_small_disk=False, workers=1)
         assert {submission.style for submission in one.submissions} == {plain}
 
 

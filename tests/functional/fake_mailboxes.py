@@ -272,8 +272,12 @@ class _SideConnection:
 
     def on_starttls(self, tag: bytes, _: re.Match[bytes]) -> None:
         assert self.server.context is not None, "STARTTLS is not offered"
-        if not self.perform("STARTTLS", tag, b"%b OK begin\r\n" % tag) and not self.perform("HANDSHAKE", tag, b""):
-            self.begin_tls(self.server.context)
+        if self.perform("STARTTLS", tag, b"%b OK begin\r\n" % tag):
+            return
+        if self.perform("HANDSHAKE", tag, b""):
+            self.peer.rest()  # which is the client's part of the handshake
+            raise EOFError
+        self.begin_tls(self.server.context)
 
     def begin_tls(self, context: ssl.SSLContext) -> None:
         try:
