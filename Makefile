@@ -77,8 +77,8 @@ bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic
 soak: .venv/test.stamp packages ## hundreds of clients come and go for SECONDS=600; every octet and every leak counts
 	@$(BIN)/python -m bench.soak $(or $(SECONDS),600)
 
-faults: .venv/test.stamp ## break a submission at every step, and count what arrived: nothing lost, nothing doubled
-	@$(BIN)/python -m tests.faults
+faults: .venv/test.stamp ## break a submission at every step, and BREAKS=500 times at random by SEED=; count what arrived
+	@$(BIN)/python -m tests.faults $(if $(BREAKS),--breaks $(BREAKS)) $(if $(SEED),--seed '$(SEED)') $(ARGS)
 
 fuzz: .venv/test.stamp ## throw octets at what reads them, for SECONDS=60 in all; TARGET= for some of the targets
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(TARGET)

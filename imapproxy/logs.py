@@ -79,6 +79,18 @@ def set_up(log_to: str, log_level: int) -> None:
     LOGGER.propagate = False
 
 
+def separate() -> None:
+    """In a forked child: share no socket and no open file with the parent, which the child could tamper with.
+
+    It could connect the socket elsewhere, where the parent's next line waits for ever, or have the file refuse lines.
+    """
+    for handler in LOGGER.handlers:
+        if isinstance(handler, logging.handlers.SysLogHandler):
+            handler.close()  # the next line connects again
+        elif isinstance(handler, SharedFile):
+            handler.separate()
+
+
 def _handler(log_to: str) -> logging.Handler:
     match log_to:
         case "stderr":
@@ -102,14 +114,14 @@ class SharedFile(logging.Handler):
         super().__init__()
         self._path = path
         self._fd = -1
-        self._open()
+        self._open(path, os.O_CREAT)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line; called with the handler's lock held."""
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         with contextlib.suppress(OSError):
             if self._has_moved():
-                self._open()
+                self._open(self._path, os.O_CREAT)
         with contextlib.suppress(OSError):
             os.write(self._fd, line)
 
@@ -121,8 +133,15 @@ class SharedFile(logging.Handler):
                 self._fd = -1
         super().close()
 
-    def _open(self) -> None:
-        opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def separate(self) -> None:
+        """Open the same file once more, wherever it is now, and write to that."""
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
+            self._open(f"/proc/self/fd/{self._fd}")
+
+    def _open(self, path: str, flags: int = 0) -> None:
+        # Without waiting: a worker that owns the file could have every open wait for its lease (F_SETLEASE, fcntl(2)).
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | flags, 0o640)
+        os.set_blocking(opened, True)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = opened

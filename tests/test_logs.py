@@ -1,12 +1,17 @@
 """A log line that cannot be forged, and where the lines go."""
 
+import fcntl
 import logging
 import logging.handlers
 import multiprocessing
+import os
 import re
 import shlex
+import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +20,7 @@ from hypothesis import strategies as st
 
 from imapproxy import logs
 from imapproxy.errors import ConfigError
-from imapproxy.logs import LOGGER, LONGEST_VALUE, SharedFile, record, set_up, syslog_handler
+from imapproxy.logs import LOGGER, LONGEST_VALUE, SharedFile, record, separate, set_up, syslog_handler
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 
@@ -172,6 +177,96 @@ def test_the_system_log(tmp_path: Path) -> None:
         datagram = daemon.recv(1024)
     # RFC 3164, 4.1.1: facility mail is 2, severity warning 4.
     assert re.fullmatch(rb'<20>imapproxy\[\d+\]: WARNING login user="\\xc3\\xa9"', datagram)
+
+
+def forked(body: Callable[[], object]) -> None:
+    """Have ``body`` done by a child, which is a worker or another of the parent's children."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            separate()
+            body()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_child_cannot_connect_its_parents_socket_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "SYSTEM_LOG", str(tmp_path / "log"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        daemon.settimeout(10)
+        set_up("syslog", logging.INFO)
+        LOGGER.info("first")
+        (handler,) = LOGGER.handlers
+        assert isinstance(handler, logging.handlers.SysLogHandler)
+
+        def tamper() -> None:
+            LOGGER.info("second")
+            vars(handler)["socket"].connect("\0nowhere-" + str(tmp_path))
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
+            nowhere.bind("\0nowhere-" + str(tmp_path))
+            forked(tamper)
+            LOGGER.info("third")
+        assert [daemon.recv(100).split()[-1] for _ in range(3)] == [b"first", b"second", b"third"]
+
+
+def test_a_child_has_a_log_file_of_its_own(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    set_up(str(log), logging.INFO)
+    (handler,) = LOGGER.handlers
+    assert isinstance(handler, SharedFile)
+    log.rename(tmp_path / "moved")
+
+    def tamper() -> None:
+        (tmp_path / "log").touch()
+        fcntl.fcntl(handler._fd, fcntl.F_SETFL, os.O_DIRECT)  # after that it takes no lines
+
+    forked(tamper)
+    (tmp_path / "log").unlink()
+    (tmp_path / "moved").rename(log)
+    LOGGER.info("here")
+    assert log.read_text().endswith(" here\n")
+
+
+@contextmanager
+def leased(path: Path) -> Iterator[None]:
+    """Have another process that makes the file, and that the kernel asks before anybody else may open it."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+            lease = os.open(path, os.O_RDWR | os.O_CREAT)
+            fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            os.write(writer, b"\n")
+            signal.pause()
+        finally:
+            os._exit(1)
+    try:
+        os.read(reader, 1)
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_log_file_that_somebody_has_a_lease_on_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    set_up(str(log), logging.INFO)
+    log.rename(tmp_path / "moved")
+    began = time.monotonic()
+    with leased(log):
+        LOGGER.info("first")
+    assert time.monotonic() - began < 30  # a lease is broken by force after 45 s (/proc/sys/fs/lease-break-time)
+    LOGGER.info("second")
+    assert (tmp_path / "moved").read_text().endswith(" first\n")
+    assert log.read_text().endswith(" second\n")
 
 
 def test_without_a_daemon_for_the_system_log_lines_are_lost_and_nothing_else(

@@ -21,6 +21,8 @@ from imapproxy.protocol.proxy_header import proxy_v2
 
 # A server on the same host or network that takes longer to accept a connection is down or drowning, in seconds.
 CONNECT_TIMEOUT = 10.0
+# Seconds for the same if the client's time to log in has nearly passed, by a slow handshake.
+SHORTEST_TIMEOUT = 0.1
 OPENING_TIMEOUT = 20.0  # seconds until all is said that comes before the client: a greeting may wait for a DNS
 ANSWER_PATIENCE = 120.0  # seconds for a whole answer, and for each piece of output that the server does not take
 MAX_SAID = 64 * 1024  # octets that a server may say before the client's first word
@@ -75,10 +77,12 @@ def connect_upstream(
     """Return a socket connected to the IMAP server, and what the server has said on it.
 
     UpstreamUnavailable says why there is none. What it has said is for the client, and comes before what is read from
-    the socket. Where there is something to be said first, that is done by ``deadline``, a time of ``monotonic``.
+    the socket. The connection, and what may have to be said first, is made by ``deadline``, a time of ``monotonic``.
     """
+    # For each of the server's addresses. Not zero: that would not wait at all.
+    timeout = min(CONNECT_TIMEOUT, max(deadline - monotonic(), SHORTEST_TIMEOUT))
     try:
-        connection = socket.create_connection((server.host, server.port), timeout=CONNECT_TIMEOUT)
+        connection = socket.create_connection((server.host, server.port), timeout)
     except OSError as failure:
         raise UpstreamUnavailable(f"cannot reach the IMAP server: {failure.strerror or failure}") from failure
     if server.tls == server.send_client_ip == "off":  # most are, and a login is to cost no more than it must

@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from imapproxy import logs
 from imapproxy.config import Config, HostPort
 from imapproxy.errors import ConfigError
 from imapproxy.logs import LOGGER, record
@@ -167,6 +168,7 @@ def fork(body: Callable[[], int]) -> int:
         pid = os.fork()
         if not pid:
             leave_to_parent()
+            logs.separate()
             gc.freeze()  # else each collection would write to all that there is, and so have it in memory twice
             signal.pthread_sigmask(signal.SIG_SETMASK, usual)
             _end_with(body)

@@ -80,9 +80,9 @@ def refusing_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait until the condition holds, and say whether it does."""
-    deadline = monotonic() + PATIENCE
+def eventually(condition: Callable[[], bool], within: float = PATIENCE) -> bool:
+    """Wait until the condition holds, for so many seconds at most, and say whether it does."""
+    deadline = monotonic() + within
     poll = select.poll()
     while not condition():
         if monotonic() > deadline:

@@ -136,6 +136,7 @@ BORNE_FROM_SERVERS = {
     "literal of 2^63",
     "literal of 2^63 - 1",
     "literal of a size without end",
+    "line without end",
     "capability lists without end",
     "untagged responses without end",
     "literals without end",

@@ -415,13 +415,14 @@ def test_greeting_is_a_goodbye(stage: Stage) -> None:
 
 
 GONE = b"* BYE The IMAP server closed the connection\r\n"
+UNAVAILABLE = b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
 
 
 @pytest.mark.parametrize(
     ("said", "heard"),
     [
-        (b"", GONE),
-        (b"* OK [CAPABILITY IMAP4", GONE),
+        (b"", UNAVAILABLE),
+        (b"* OK [CAPABILITY IMAP4", UNAVAILABLE),
         (GREETING, REWRITTEN_GREETING + GONE),
         (GREETING + b"* 1 FETCH (BODY[] {100}\r\nabc", REWRITTEN_GREETING + b"* 1 FETCH (BODY[] {100}\r\nabc"),
         (GREETING + b"* BYE going\r\n", REWRITTEN_GREETING + b"* BYE going\r\n"),

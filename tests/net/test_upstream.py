@@ -1,5 +1,6 @@
 """How a connection to the IMAP server begins, or one sentence that says why there is none."""
 
+import math
 import socket
 import ssl
 from collections.abc import Iterator
@@ -79,8 +80,11 @@ def test_a_server_whose_address_is_none_cannot_be_reached() -> None:
     assert failure(UpstreamServer("::1%nosuch", 143)).startswith("cannot reach the IMAP server: ")
 
 
-def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream, "CONNECT_TIMEOUT", 0.3)
+@pytest.mark.parametrize(("connect_timeout", "deadline"), [(SHORT, math.inf), (math.inf, SHORT), (math.inf, -1)])
+def test_a_server_that_accepts_nobody_is_not_waited_for_long_nor_past_the_login(
+    connect_timeout: float, deadline: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "CONNECT_TIMEOUT", connect_timeout)
     with listening() as listener, ExitStack() as others:
         listener.listen(0)
         for _ in range(3):  # those who wait already, and fill the queue
@@ -88,7 +92,7 @@ def test_a_server_that_accepts_nobody_is_not_waited_for_long(monkeypatch: pytest
             other.setblocking(False)
             other.connect_ex(listener.getsockname())
         with pytest.raises(UpstreamUnavailable, match=r"^cannot reach the IMAP server: timed out$"):
-            connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT)
+            connect_upstream(UpstreamServer("127.0.0.1", port_of(listener)), CLIENT, monotonic() + deadline)
 
 
 # The PROXY header

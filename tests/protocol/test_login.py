@@ -171,6 +171,16 @@ def test_a_literal_comes_unasked_where_the_server_takes_it() -> None:
     assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
 
 
+# What copies all that it holds with each octet would take minutes here.
+def test_a_literal_that_comes_octet_by_octet_is_copied_once() -> None:
+    login, octet = LoginExchange(None), memoryview(b"x")
+    login.follow(b"fred {5}", Literal(5, synchronizing=True, eight_bit=False), takes_none)
+    for _ in range(2_000_000):
+        login.add_literal(octet)
+    login.follow(b"", None, takes_none)
+    assert login.credentials() == Credentials("fred", "fred", "x" * 2_000_000, "LOGIN")
+
+
 def test_an_exchange_keeps_few_responses() -> None:
     login = LoginExchange(b"LOGIN")
     login.add_response(base64.b64encode(b"fred"))
