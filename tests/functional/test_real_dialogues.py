@@ -51,6 +51,7 @@ TEXTS = {
     "other": b"Other",
     "quoted": b'a "quoted" \\ name',
     "ete": "été".encode(),
+    "nil": b"From: nil@NIL\r\nSubject: NIL\r\n\r\nNIL\r\n",
     "nothing": b"",
     "lunch": b"lunch",
 }
@@ -144,6 +145,23 @@ MAILBOXES = {
         S: NO Mailbox doesn't exist: Absent
         C: STATUS Talk (NONSENSE)
         S: BAD
+    """,
+    "NIL as a name": r"""
+        C: CREATE NIL
+        S: OK
+        C: LIST "" NIL
+        S: * LIST (...) "." "NIL"
+        S: OK
+        C: APPEND NIL <nil>
+        S: OK [APPENDUID ... 1]
+        C: EXAMINE "nil"
+        S: NO
+        C: EXAMINE "NIL"
+        S: * 1 EXISTS
+        S: OK
+        C: FETCH 1 ENVELOPE
+        S: * 1 FETCH (ENVELOPE (NIL "NIL" ((NIL NIL "nil" "NIL")) ...
+        S: OK
     """,
     "namespace, enable and ID": r"""
         C: NAMESPACE
