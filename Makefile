@@ -10,10 +10,16 @@ RUN_PACKAGES := python3-configargparse python3-daemon python3-idna python3-prome
 DEB_PACKAGES := build-essential dpkg-dev debhelper dh-python
 
 # fakeroot: an ordinary user's Postfix must believe that it is root.
+# libsasl2-modules: Cyrus's PLAIN and LOGIN.
 # mmdebstrap: it makes the throw-away Debian on which the package is installed.
 # libmailtools-perl: without it git-email takes no comment in an address, and it only recommends it.
 TEST_PACKAGES := dovecot-imapd postfix fakeroot isync mutt curl groff-base haproxy mmdebstrap systemd \
-	git git-email libmailtools-perl mailutils bsd-mailx $(DEB_PACKAGES)
+	git git-email libmailtools-perl mailutils bsd-mailx libsasl2-modules fail2ban \
+	$(DEB_PACKAGES)
+# Debian's Cyrus and Courier conflict with its Dovecot, its Exim with its Postfix: they are unpacked, and run from there.
+# gamin: without it Courier waits 1.3 seconds at each lock. libnss-wrapper: Exim needs an account called Debian-exim.
+UNPACKED_PACKAGES := cyrus-imapd cyrus-common sasl2-bin courier-imap courier-base courier-authlib gamin \
+	exim4-daemon-light exim4-config libnss-wrapper
 BENCH_PACKAGES := nginx libnginx-mod-mail haproxy dovecot-imapd postfix fakeroot
 
 # Where 'make install' puts the programs; DESTDIR goes before all of it. The service is known by these places in /etc to
@@ -31,6 +37,7 @@ INSTALL_DATA := install -m 644
 
 BUILD := build
 DIST := dist
+SERVERS := build/servers
 
 # In bin; their names do not tell ruff that they are Python.
 COMMANDS := imap-submit imapproxy
@@ -61,6 +68,7 @@ types: .venv/test.stamp ## types only
 # Tests whose packages are missing are skipped and say so; in CI that is a failure.
 packages: ## Debian packages for the tests, as root
 	@tests/setup/install-packages $(TEST_PACKAGES) || test -z "$$CI"
+	@tests/setup/unpack-packages $(SERVERS) $(UNPACKED_PACKAGES) || test -z "$$CI"
 
 bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic client; ARGS=--help for its options
 	@tests/setup/install-packages $(BENCH_PACKAGES) || true
@@ -69,8 +77,8 @@ bench: .venv/test.stamp ## measure the proxy beside nginx, HAProxy and a classic
 soak: .venv/test.stamp packages ## hundreds of clients come and go for SECONDS=600; every octet and every leak counts
 	@$(BIN)/python -m bench.soak $(or $(SECONDS),600)
 
-faults: .venv/test.stamp ## break a submission at every step, and count what arrived: nothing lost, nothing doubled
-	@$(BIN)/python -m tests.faults
+faults: .venv/test.stamp ## break a submission at every step, and BREAKS=500 times at random by SEED=; count what arrived
+	@$(BIN)/python -m tests.faults $(if $(BREAKS),--breaks $(BREAKS)) $(if $(SEED),--seed '$(SEED)') $(ARGS)
 
 fuzz: .venv/test.stamp ## throw octets at what reads them, for SECONDS=60 in all; TARGET= for some of the targets
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(TARGET)
@@ -94,7 +102,8 @@ install-program: install-needs
 	@$(INSTALL) -d $(TO_PROGRAM) $(DESTDIR)$(PREFIX)/bin $(addprefix $(TO_MAN)/man,1 5 8) $(TO_DOC)/examples
 	@find imapproxy -type f \( -name '*.py' -o -name py.typed \) -exec $(INSTALL_DATA) -D '{}' '$(TO_PROGRAM)/{}' \;
 	@set -e; for command in $(COMMANDS); do \
-		sed '1s|^.*$$|#!$(PYTHON)|' bin/$$command | $(INSTALL) /dev/stdin $(TO_PROGRAM)/$$command-command; \
+		sed -e '1s|^#!.*python3$$|#!$(PYTHON)|' -e 's|^python=.*|python=$(PYTHON)|' bin/$$command \
+			| $(INSTALL) /dev/stdin $(TO_PROGRAM)/$$command-command; \
 		ln -sf ../share/imapproxy/$$command-command $(DESTDIR)$(PREFIX)/bin/$$command; done
 	@test -n "$(DESTDIR)" || $(PYTHON) -m compileall -q $(TO_PROGRAM)
 	@$(FOR_PREFIX) docs/man/imap-submit.1 | $(INSTALL_DATA) /dev/stdin $(TO_MAN)/man1/imap-submit.1

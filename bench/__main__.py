@@ -9,6 +9,9 @@ way (FETCH, SMTP, APPEND to Sent) without a proxy and has the proxy's processor.
 proxy's peak memory (VmHWM) rises, and the octets on the client's link; each attachment's digest is checked at the
 recipient and in Sent. It wants dovecot-imapd, postfix and pytest (else it is left out, and the report says so), 2 GiB
 where temporary files go (TMPDIR), and a minute a round on a slow disk.
+
+The measure 'costs' tells whether an octet costs the same whatever came before it, in this tree's modules, and what
+twenty clients that send an octet now and then do to the NOOPs of another.
 """
 
 import argparse
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench import forward, report
+from bench import costs, forward, report
 from bench.measures import MEASURES, Fresh, Measure, Values
 from bench.processes import busy_seconds, explained, own_seconds, priority, raise_descriptor_limit
 from bench.proxies import (
@@ -44,7 +47,8 @@ from bench.proxies import (
 DESCRIPTORS = 4_096
 
 FORWARD = "forward"
-NAMES = (*MEASURES, FORWARD)
+COSTS = "costs"
+NAMES = (*MEASURES, FORWARD, COSTS)
 
 Entry = TypeVar("Entry")
 
@@ -94,17 +98,17 @@ class Job:
 
 
 def passages(
-    stack: contextlib.ExitStack, entrants: Sequence[Contestant], names: Sequence[str], cpus: frozenset[int]
+    stack: contextlib.ExitStack, entrants: Sequence[Contestant], measures: Mapping[str, Measure], cpus: frozenset[int]
 ) -> Iterator[Job]:
     """Start all `entrants` before the canned upstream; yield the jobs of what passes through them."""
     server = stack.enter_context(upstream())
     instances = {entrant: stack.enter_context(running(entrant, server, cpus)) for entrant in entrants}
-    for name in names:
+    for name, once in measures.items():
         yield Job(
             name,
             {
                 entrant.name: functools.partial(
-                    passage, MEASURES[name], instance, functools.partial(running, entrant, server, cpus)
+                    passage, once, instance, functools.partial(running, entrant, server, cpus)
                 )
                 for entrant, instance in instances.items()
             },
@@ -218,8 +222,11 @@ def prepared(
     """Start what all rounds need; return the jobs, and why some are left out that nobody has asked for by name."""
     programs = own_programs(options.proxy_command)
     names = options.only or NAMES
-    passing = [name for name in names if name in MEASURES]
+    passing = {name: MEASURES[name] for name in names if name in MEASURES}
     jobs = list(passages(stack, [*standard(), *programs], passing, cpus)) if passing else []
+    if COSTS in names:
+        jobs.append(Job(COSTS, {IMAPPROXY: costs.in_process}))
+        jobs += passages(stack, programs, {f"{COSTS}, drips": costs.beside_drips}, cpus)
     left_out = []
     if FORWARD in names:
         try:

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import forward, measures
+from bench import costs, forward, measures
 from bench.measures import Figure
 from bench.proxies import CLASSIC, DIRECT, HAPROXY, NGINX
 
 # Of one contestant, one value a round; NaN never stands here: a figure that does not apply has no entry.
 Samples = Mapping[str, Mapping[str, Sequence[float]]]
 REFERENCES = (DIRECT, NGINX, HAPROXY, CLASSIC)
-FIGURES = (*measures.FIGURES, *forward.FIGURES)
+FIGURES = (*measures.FIGURES, *forward.FIGURES, *costs.FIGURES)
 # From this share of the direct connection's rate on, the load is said to limit a figure.
 LIMIT = 0.8
 
@@ -52,7 +52,7 @@ def reached(figure: Figure, summary: Summary) -> bool | None:
 def mark(figure: Figure) -> str:
     """Return the mark in words."""
     if figure.below is not None:
-        return f"under {figure.below:g} {figure.unit}"
+        return f"{'flat: ' if figure in costs.FIGURES else ''}under {figure.below:g} {figure.unit}"
     return "" if figure.least_ratio is None else f"{figure.least_ratio:g} x {figure.reference}"
 
 
@@ -69,6 +69,8 @@ def table(samples: Samples) -> Iterator[str]:
     """Yield the lines of the comparison."""
     yield "Medians of all rounds [least .. most], and as 'x' the ratio to nginx, or to the classic way of forwarding"
     yield "(FETCH, SMTP, APPEND to Sent): above 1 is better than nginx or the classic way, always."
+    yield "The costs are ratios themselves: of what an octet costs late in a line or draft to what it costs early, and"
+    yield "of what a unit of a draft costs to what one of half as many does. About 1 is linear."
     for figure, of_contestants in summaries(samples):
         yield ""
         yield f"{figure.what} ({figure.name}, {figure.unit}, {'more' if figure.more_is_better else 'less'} is better)"
@@ -114,7 +116,7 @@ def marks(samples: Samples, contestant: str) -> Iterator[str]:
         if summary is None or verdict is None:
             continue
         got = reading(figure, summary)
-        yield f"  {figure.what:<36}{mark(figure):<14}{got:<16}{'reached' if verdict else 'MISSED'}"
+        yield f"  {figure.what:<36}{mark(figure):<18}{got:<16}{'reached' if verdict else 'MISSED'}"
 
 
 def reading(figure: Figure, summary: Summary) -> str:

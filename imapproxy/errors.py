@@ -27,6 +27,10 @@ class UpstreamError(ProxyError):
     """The IMAP server's: it vanished, refused us, or said what cannot be framed. The session ends with BYE."""
 
 
+class UpstreamUnavailable(UpstreamError):
+    """The IMAP server cannot be reached, or does not greet. The client may try again later."""
+
+
 class LimitExceeded(ProxyError):
     """A peer went past a bound that the session cannot survive. The text becomes that of an untagged BYE."""
 

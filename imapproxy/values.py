@@ -30,6 +30,8 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # What the resolver can be asked for: labels of up to 63 octets, 253 in all, a dot behind the last at most (RFC 1035
 # 2.3.4); "_" is no host name's (RFC 952), but is met with.
 _HOST_NAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+# A name that ends so is none (RFC 1123 2.1, RFC 3696 2): the resolver takes it for an address, 127.1 for 127.0.0.1.
+_NUMBER_AT_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0[Xx][0-9A-Fa-f]*)\.?")
 
 
 class HostPort(NamedTuple):
@@ -138,9 +140,17 @@ def _host(text: str) -> str:
         return _ipv6_address(text)
     if ":" in text:
         raise ValueError(f"{text!r}: an IPv6 address stands in brackets, as in [::1]")
-    if not _HOST_NAME.fullmatch(text):
+    if not _HOST_NAME.fullmatch(text) or (_NUMBER_AT_END.fullmatch(text) and not _is_ipv4_address(text)):
         raise ValueError(f"{text!r} is neither a host name nor an address")
     return text
+
+
+def _is_ipv4_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ipv6_address(text: str) -> str:

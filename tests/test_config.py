@@ -347,6 +347,25 @@ def test_refused(text: str, flags: tuple[str, ...], want: str, tmp_path: Path) -
     assert refusal(tmp_path, text, *flags) == want
 
 
+@pytest.mark.parametrize("host", ["a..b", ".a", "a..", "127.0.0.256", "127.1"])
+@pytest.mark.parametrize(
+    ("section", "key", "port"),
+    [
+        ("listen", "listen", ":143"),
+        ("listen", "listen-tls", ":993"),
+        ("listen", "server-names", ""),
+        ("imap", "imap-server", ":143"),
+        ("smtp", "smtp-server", ":25"),
+        ("status", "status-listen", ":8080"),
+    ],
+)
+def test_what_is_no_host_is_refused_in_every_option_that_names_one(
+    section: str, key: str, port: str, host: str, tmp_path: Path
+) -> None:
+    text = f"[{section}]\n{key} = {host}{port}\n"
+    assert refusal(tmp_path, text) == f"FILE: [{section}] {key}: {host!r} is neither a host name nor an address"
+
+
 @pytest.mark.parametrize("name", ["none", "."])
 def test_a_file_that_cannot_be_read(name: str, tmp_path: Path) -> None:
     file = tmp_path / name

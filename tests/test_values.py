@@ -138,6 +138,12 @@ BAD: list[tuple[Kind[Any], str, str]] = [
     (ADDRESS, "a..b:143", "'a..b' is neither a host name nor an address"),
     (ADDRESS, ".a:143", "'.a' is neither a host name nor an address"),
     (ADDRESS, "a..:143", "'a..' is neither a host name nor an address"),
+    (ADDRESS, "127.0.0.256:143", "'127.0.0.256' is neither a host name nor an address"),
+    (ADDRESS, "127.0.0.01:143", "'127.0.0.01' is neither a host name nor an address"),
+    (ADDRESS, "127.1:143", "'127.1' is neither a host name nor an address"),
+    (ADDRESS, "192.0.2.1.:143", "'192.0.2.1.' is neither a host name nor an address"),
+    (ADDRESS, "mail.0x7F:143", "'mail.0x7F' is neither a host name nor an address"),
+    (ADDRESS, "1:143", "'1' is neither a host name nor an address"),
     (ADDRESS, ".:143", "'.' is neither a host name nor an address"),
     (ADDRESS, f"x{LABEL}:143", f"'x{LABEL}' is neither a host name nor an address"),
     (ADDRESS, f"a.x{LABEL}.b:143", f"'a.x{LABEL}.b' is neither a host name nor an address"),
@@ -153,6 +159,8 @@ BAD: list[tuple[Kind[Any], str, str]] = [
     (ADDRESSES, "", "at least one value is needed"),
     (ADDRESSES, ",\n", "at least one value is needed"),
     (ADDRESSES, "[::1]:1, [0::1]:1", "[::1]:1 is given twice"),
+    (SERVER_NAMES, "a..b", "'a..b' is neither a host name nor an address"),
+    (SERVER_NAMES, "192.0.2", "'192.0.2' is neither a host name nor an address"),
     (SERVER_NAMES, "a b", "'a b' is neither a host name nor an address"),
     (SERVER_NAMES, "mail:143", "'mail:143': a host stands without its port here, and an IPv6 address in brackets"),
     (SERVER_NAMES, "[::1]:143", "'[::1]:143': an IPv6 address stands in brackets, as in [::1]"),
@@ -257,7 +265,7 @@ def test_the_resolver_can_be_asked_for_every_host(host: str) -> None:
         address = ADDRESS.convert(f"{host}:143")
     except ValueError:
         return
-    address.host.encode("idna")  # which getaddrinfo() does, and whose UnicodeError nobody awaits
+    address.host.encode("idna")  # as getaddrinfo() does; nothing catches the UnicodeError
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:143", "[::1]:143", "mail.example.org:143"])

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import idna
 
-from imapproxy.message.tokens import ATEXT, Token, TokenError, read_tokens
+from imapproxy.message.tokens import ATEXT, Token, TokenError, is_word, read_tokens
 
 # RFC 5321, 4.5.3.1.1 and 4.5.3.1.2, in octets.
 MAX_LOCAL_PART = 64
@@ -238,7 +238,7 @@ class _Parser:
     def _words(self) -> tuple[Token, ...]:
         """Read obs-phrase = word *(word / "." / CFWS)."""
         start = self._position
-        while self._position < len(self._tokens) and _is_word(self._tokens[self._position]):
+        while self._position < len(self._tokens) and is_word(self._tokens[self._position]):
             self._position += 1
         return tuple(self._tokens[start : self._position])
 
@@ -262,10 +262,6 @@ class _Parser:
 
 def _start(stretch: Stretch) -> int:
     return stretch.start
-
-
-def _is_word(token: Token) -> bool:
-    return token.kind in {"atom", "quoted"} or token.text == "."
 
 
 def _dotted(words: tuple[Token, ...]) -> str:

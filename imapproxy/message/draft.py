@@ -2,7 +2,8 @@ r"""A draft's octets: line ends made CRLF as they come in, and searches that hol
 
 What is checked must be what is sent. CRLF, a lone CR and a lone LF each are one line end for us, and are made CRLF
 before anything is read (RFC 5321, 2.3.8), so that no reader behind us can see a line where we saw none (SMTP
-smuggling, CVE-2023-51764; a From hidden behind a bare CR).
+smuggling, CVE-2023-51764; a From hidden behind a bare CR). Several CRs before an LF are one line end with it, as CRLF
+becomes CR CR LF where a program ends lines that are ended already; CRs before anything else are a line end each.
 
 A draft may be a mapped file of 50 MB: no function here copies it, loops in Python over its octets or lines, or leaves
 more than some windows of it in memory. A `re.Match` holds its subject, and a mapping that is held cannot be closed:
@@ -31,44 +32,75 @@ MAX_LINE = 998
 
 
 class LineEnds:
-    """Make every line end of a stream CRLF, whatever the chunk borders."""
+    """Make every line end of a stream CRLF, whatever the chunk borders.
+
+    Each call returns pieces of bounded size: a run of CRs that turn out to be lone ones becomes twice as long.
+    """
 
     def __init__(self) -> None:
-        self._held_cr = False
+        self._held_crs = 0
         self._inside_line = False
 
-    def feed(self, octets: bytes | bytearray | memoryview) -> bytes:
-        """Return what can be said already; a CR at the end of a chunk waits for what follows."""
-        chunk = b"\r" + bytes(octets) if self._held_cr and octets else bytes(octets)
-        if not chunk:
-            return b""
+    def feed(self, octets: bytes | bytearray | memoryview) -> list[bytes]:
+        """Return what can be said already; CRs at the end of a chunk wait for what follows."""
+        chunk = bytes(octets)
         if b"\0" in chunk:
             raise ClientError("NUL in the message")
-        self._held_cr = chunk.endswith(b"\r")
-        if self._held_cr:
-            chunk = chunk[:-1]
-        self._inside_line = bool(chunk) and not chunk.endswith(b"\n")
-        return _with_crlf(chunk)
+        return self._taken(chunk)
 
-    def flush(self) -> bytes:
+    def flush(self) -> list[bytes]:
         """Return what was held; an unfinished last line stays one."""
-        if not self._held_cr:
-            return b""
-        self._held_cr = self._inside_line = False
-        return b"\r\n"
+        held = _line_ends(self._held_crs)
+        if held:
+            self._held_crs, self._inside_line = 0, False
+        return held
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes]:
         """Return what was held; an unfinished last line ends here."""
-        if not (self._held_cr or self._inside_line):
-            return b""
-        self._held_cr = self._inside_line = False
-        return b"\r\n"
+        if self._inside_line and not self._held_crs:
+            self._held_crs = 1
+        return self.flush()
+
+    def _taken(self, chunk: bytes) -> list[bytes]:
+        return [piece for at in range(0, len(chunk), BLOCK) for piece in self._ended(chunk[at : at + BLOCK])]
+
+    def _ended(self, block: bytes) -> list[bytes]:
+        text = block.rstrip(b"\r")
+        if not text:
+            self._held_crs += len(block)
+            return []
+        before = self._before(text) if self._held_crs else []
+        self._held_crs = len(block) - len(text)
+        self._inside_line = not text.endswith(b"\n")
+        return [*before, _with_crlf(text)]
+
+    def _before(self, text: bytes) -> list[bytes]:
+        """Return what the held CRs are: part of the line end that they have before LF, else a line end each."""
+        return [] if text.lstrip(b"\r").startswith(b"\n") else _line_ends(self._held_crs)
 
 
-def _with_crlf(chunk: bytes) -> bytes:
-    if chunk.count(b"\r\n") == chunk.count(b"\r") == chunk.count(b"\n"):
-        return chunk
-    return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+def with_crlf(octets: bytes) -> bytes:
+    """Return the octets with every line end made CRLF; an unfinished last line stays one, and NUL passes."""
+    line_ends = LineEnds()
+    return b"".join([*line_ends._taken(octets), *line_ends.flush()])
+
+
+_LINE_ENDS = b"\r\n" * (BLOCK // 2)
+
+
+def _line_ends(count: int) -> list[bytes]:
+    """Return so many line ends in pieces, the long ones of which are one object."""
+    blocks_full, rest = divmod(count, len(_LINE_ENDS) // 2)
+    return [_LINE_ENDS] * blocks_full + [b"\r\n" * rest] * bool(rest)
+
+
+def _with_crlf(text: bytes) -> bytes:
+    """Return text that does not end in CR with every line end made CRLF, in linear time."""
+    if text.count(b"\r\n") == text.count(b"\r") == text.count(b"\n"):
+        return text
+    if b"\r\r\n" in text:
+        text = b"\n".join([line.rstrip(b"\r") for line in text.split(b"\n")])
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 def blocks(octets: Octets, start: int, end: int) -> Iterator[bytes]:

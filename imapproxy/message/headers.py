@@ -12,6 +12,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.address import AddressError, Mailbox, parse_address_list
+from imapproxy.message.display_name import readdressed
 from imapproxy.message.envelope import User, first_resent_block
 from imapproxy.message.fields import Field, named
 from imapproxy.message.host import bare_address
@@ -111,16 +112,14 @@ def _rewritten(fields: list[Field], names: tuple[str, str], user: User) -> list[
 
 
 def _in_own_name(field: Field, user: User) -> Field:
-    """Return the field as it is where it names the user; else with his address behind the display name it had."""
+    """Return the field as it is where it names the user; else with his address and the display name it had."""
     try:
         mailboxes = _read(field)
     except SubmissionRefused:
         mailboxes = ()
     if user.owns([mailbox.address for mailbox in mailboxes]):
         return field
-    display_name = mailboxes[0].display_name if mailboxes else ""
-    address = user.address.smtp
-    return Field.of(field.name, f"{display_name} <{address}>" if display_name else address)
+    return Field.of(field.name, readdressed(field.text, user.address))
 
 
 def _trusted(fields: list[Field], names: tuple[str, str], user: User) -> list[Field]:

@@ -58,7 +58,8 @@ _FLAGS = re.IGNORECASE | re.ASCII
 # RFC 2017, 3.1: "any linear whitespace [is] removed and the remaining material is the URL string".
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 # scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )           (RFC 3986, 3.1)
-_IMAP_LIKE = re.compile(r"imap[a-z0-9+.-]*:|/", _FLAGS)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*+:", _FLAGS)
+_IMAP_LIKE = re.compile(r"imap[a-z0-9+.-]*+:|/", _FLAGS)
 
 # unreserved   = ALPHA / DIGIT / "-" / "." / "_" / "~"          (RFC 3986, 2.3)
 # sub-delims-sh = "!" / "$" / "'" / "(" / ")" / "*" / "+" / ","
@@ -134,6 +135,11 @@ _MISREAD = re.compile(r"\A/|(?<![^/])\.\.?(?![^/])")
 def is_imap_url(text: str) -> bool:
     """Whether the text has a scheme of IMAP's, one that is refused too, or is relative to the server."""
     return _IMAP_LIKE.match(_WHITE_SPACE.sub("", text)) is not None
+
+
+def has_scheme(text: str) -> bool:
+    """Whether the text begins with a scheme, IMAP's or another; without one it means nothing outside this server."""
+    return _SCHEME.match(_WHITE_SPACE.sub("", text)) is not None
 
 
 def parse_imap_url(text: str) -> ImapUrl:

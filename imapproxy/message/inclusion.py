@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Protocol
 
 from imapproxy.errors import SubmissionRefused
-from imapproxy.message.draft import MAX_LINE, Octets, has_long_line
+from imapproxy.message.draft import MAX_LINE, Octets, has_long_line, with_crlf
 from imapproxy.message.fields import MAX_FIELDS, Field, named
 
 
@@ -154,8 +154,6 @@ _CONTENT_FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-
 # RFC 2017, 4: what a client may say of a part in the phantom header of its reference; all else is the part's own.
 _OVERRIDING = ("content-disposition", "content-description", "content-id", "content-language", "content-location")
 
@@ -174,7 +172,7 @@ def wrapped_inclusion_of(content: Content, phantom: Sequence[Field]) -> Inclusio
 
 def content_fields(header: bytes) -> list[Field]:
     """Return the Content- fields of a header as it is stored; what else stands there, well-formed or not, is left."""
-    found = islice(_CONTENT_FIELD.finditer(_LINE_END.sub(b"\r\n", header + b"\n")), MAX_FIELDS)
+    found = islice(_CONTENT_FIELD.finditer(with_crlf(header + b"\n")), MAX_FIELDS)
     fields = [Field(match[1].decode("ascii"), match[0]) for match in found]
     if any(b"\0" in field.raw for field in fields):
         raise SubmissionRefused("5.6.0 NUL in the header of what is referred to")

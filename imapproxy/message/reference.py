@@ -1,7 +1,8 @@
 """References into the submitter's mailbox: parts of type `message/external-body` with an IMAP URL (RFC 2017, RFC 5092).
 
 Only the submitter's own mail, on the one IMAP server there is: a URL that says otherwise is refused, never followed. An
-IMAP reference does not leave the site either way: no recipient could follow it.
+IMAP reference does not leave the site either way: no recipient could follow it. The same holds for a URL without a
+scheme. References by other schemes are the recipients' to follow, and stay as they are.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from imapproxy.message.draft import Octets, contains
 from imapproxy.message.envelope import User
 from imapproxy.message.fields import Header
 from imapproxy.message.host import bare_address
-from imapproxy.message.imap_url import ImapUrl, UrlError, is_imap_url, parse_imap_url
+from imapproxy.message.imap_url import MAX_URL, ImapUrl, UrlError, has_scheme, is_imap_url, parse_imap_url
 from imapproxy.message.mime import Part, read_parts
 from imapproxy.message.site import Site, Submitter
 
@@ -87,12 +88,12 @@ def _referring_parts(part: Part) -> Iterator[Part]:
 
 
 def _url_of(part: Part) -> str | None:
-    """Return the IMAP URL of a part that is a reference."""
+    """Return the URL of a part that is a reference, unless it has another scheme than IMAP's."""
     parameters = part.content_type.parameters
     if part.content_type.kind != "message/external-body" or parameters.get("access-type", "").lower() != "url":
         return None
-    url = parameters.get("url", "")
-    return url if is_imap_url(url) else None
+    url = parameters.get("url")
+    return url if url is not None and (is_imap_url(url) or not has_scheme(url)) else None
 
 
 def _names_of(site: Site, submitter: Submitter) -> frozenset[str]:
@@ -122,7 +123,7 @@ class _Reader:
 
     def reference(self, part: Part) -> Reference:
         written = _url_of(part) or ""
-        text = "".join(letter if "!" <= letter <= "~" else "?" for letter in "".join(written.split()))[:_MAX_TEXT]
+        text = _shown(written)
         try:
             url = parse_imap_url(written)
             self._check(url)
@@ -136,6 +137,12 @@ class _Reader:
             raise UrlError("it is on another server")
         if url.user is not None and url.user.casefold() not in self.user_names:
             raise UrlError("it is another user's")
+
+
+def _shown(url: str) -> str:
+    """Return a URL as an answer shows it: printable, without white space, bounded; quotes stand for an empty one."""
+    letters = "".join(url[:MAX_URL].split())[:_MAX_TEXT]
+    return "".join(letter if "!" <= letter <= "~" else "?" for letter in letters) or '""'
 
 
 def _sections(url: ImapUrl, part: Part) -> tuple[str | None, str]:

@@ -6,6 +6,7 @@ nest without recursion.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -54,14 +55,18 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 _COMMENT_BORDER = re.compile(r"\\.|[()]")
 # Of text with comments: what is none, up to the next that is one; a quote left open goes to the end.
 _UNCOMMENTED = re.compile(r'(?:[^"(]++|"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))++')
-_CONTROL = re.compile(r"[\0-\x08\x0A-\x1F\x7F]")
+CONTROL = re.compile(r"[\0-\x08\x0A-\x1F\x7F]")
 
 
 def read_tokens(text: str) -> list[Token]:
     """Return the tokens of the text, comments among them, white space not."""
-    if _CONTROL.search(text):
+    return list(each_token(text))
+
+
+def each_token(text: str) -> Iterator[Token]:
+    """Yield the tokens likewise; TokenError comes behind those that can be read."""
+    if CONTROL.search(text):
         raise TokenError("control character")
-    found: list[Token] = []
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -69,9 +74,13 @@ def read_tokens(text: str) -> list[Token]:
             raise TokenError(f"unexpected {text[position]!a}")
         end = _comment_end(text, position) if match.lastgroup == "comment" else match.end()
         if match.lastgroup is not None:
-            found.append(Token(match.lastgroup, text[position:end], position))
+            yield Token(match.lastgroup, text[position:end], position)
         position = end
-    return found
+
+
+def is_word(token: Token) -> bool:
+    """Tell whether a phrase may hold the token: word / "." (obs-phrase)."""
+    return token.kind in {"atom", "quoted"} or token.text == "."
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -87,7 +87,8 @@ def _encoded(field: Field) -> bytes:
 def _folded(name: str, line: bytes) -> Field:
     """Fold a line before white space, which is no part of its meaning (RFC 5322, 2.2.3)."""
     lines = [b""]
-    for word in _RAW_WORD.findall(line):
+    # Each run of white space is searched for the word behind it: one behind the last word from each of its octets.
+    for word in _RAW_WORD.findall(line.rstrip(b" \t")):
         full = MAX_LINE if lines == [name.encode() + b":"] else _FULL_LINE
         if lines[-1] and len(lines[-1]) + len(word) > full:
             lines.append(b"")

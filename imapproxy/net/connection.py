@@ -28,7 +28,7 @@ def lend_buffer() -> bytearray:
 
 
 def return_buffer(buffer: bytearray) -> None:
-    """Keep a lent buffer for the next read."""
+    """Keep a lent buffer for the next read, of any session: nothing may refer to it any more."""
     if len(_spare_buffers) < SPARE_BUFFERS:
         _spare_buffers.append(buffer)
 
@@ -63,7 +63,7 @@ class Connection:
         self._tls = TlsStream(stream) if isinstance(stream, ssl.SSLSocket) else None
         self._stream = self._tls or stream
         self.fd = stream.fileno()
-        self._backlog: deque[bytes] | None = None  # made when it is needed: an empty one takes 600 octets
+        self._backlog: deque[bytes | memoryview] | None = None  # made when it is needed: an empty one takes 600 octets
         self.backlog_size = 0
         self.has_pending = self._tls is not None and self._tls.has_pending
         self.lost = False
@@ -123,7 +123,7 @@ class Connection:
                 return
             self.backlog_size -= sent
             if sent < len(octets):
-                self._backlog[0] = octets[sent:]
+                self._backlog[0] = memoryview(octets)[sent:]
                 return
             self._backlog.popleft()
         self._backlog = None

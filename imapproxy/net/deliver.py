@@ -14,6 +14,7 @@ from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.segments import Rendering
 from imapproxy.message.site import Extensions
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import User
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.smtp import BoundedSMTP, Reply, SmtpError, dot_stuffed, require
@@ -162,7 +163,8 @@ def _send(smtp: BoundedSMTP, rendering: Rendering, notes: Notes) -> str:
         smtp.close()
         raise
     accepted = _final_reply(smtp)
-    notes.accepted(accepted)  # before QUIT, whose answer may take its time: what is not noted is in doubt
+    with cleanup("journal"):
+        notes.accepted(accepted)  # before QUIT, whose answer may take its time: what is not noted is in doubt
     return accepted
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.mailbox_name import modified_utf7
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import ClientAddress
 from imapproxy.net.patient import (
     WAITING_INTERVAL,
@@ -28,10 +29,12 @@ from imapproxy.net.patient import (
     PeerFailure,
     Silent,
     Unreachable,
+    Unverified,
 )
 from imapproxy.net.upstream import Garbled, TurnedAway, UpstreamServer, account_of, begin
 from imapproxy.protocol.condition import RespText
 from imapproxy.protocol.fetched import Fetched, Listed, ResponseError, fetched, listed
+from imapproxy.protocol.namespace import MAX_NAMESPACES, MAX_PREFIX, Namespaces, namespaces
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -55,6 +58,7 @@ _CODES: dict[type[BaseException], str] = {
     Lost: "4.4.2",
     TurnedAway: "4.4.2",
     Insecure: "4.7.5",
+    Unverified: "4.7.5",
 }
 
 
@@ -113,6 +117,7 @@ class BoundedIMAP(imaplib.IMAP4):
         self._stream = PatientStream(self._wait, interval)
         self._patience = server.timeout
         self._last_line = b""
+        self._announced: frozenset[str] | None = None
         self.untagged_responses = {}
         self.expect_answer(0)
         with self._closed_if_it_fails():
@@ -124,7 +129,7 @@ class BoundedIMAP(imaplib.IMAP4):
         """Connect to the first of the host's addresses that can be reached, and say what comes before all else."""
         self._stream.connect(host, port, self._patience)
         said = begin(self._stream, self._server, self._client, monotonic() + self._patience)
-        self._stream.give_back(said)
+        self._stream.give_back(said.for_client)
 
     def read(self, size: int) -> bytes:
         """Return a literal, if the answer may hold so much in literals."""
@@ -150,9 +155,10 @@ class BoundedIMAP(imaplib.IMAP4):
         self._stream.send(data, self._patience)
 
     def shutdown(self) -> None:
-        """Close the connection, without a word."""
-        self._stream.close()
-        self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
+        """Close the connection, without a word; raise nothing."""
+        with cleanup("close"):
+            self._stream.close()
+            self._stream.hush()  # it refers to us: what was answered is free now, not when the collector comes by
 
     def _log(self, line: str) -> None:
         """Keep nothing of the dialogue, which imaplib would print when it is debugged."""
@@ -220,9 +226,20 @@ class BoundedIMAP(imaplib.IMAP4):
             return listed(pieces)
 
     def announced(self) -> frozenset[str]:
-        """Return what the server can do for this user, in upper case; it may be more than it said before the login."""
-        words = self.ask(self.capability)[-1] or b""
-        return frozenset(words.decode("ascii", "replace").upper().split())
+        """Return what the server can do for this user, in upper case; it may be more than it said before the login.
+
+        Once the user is logged in it stays the same, and the server is asked once.
+        """
+        if self._announced is None:
+            words = self.ask(self.capability)[-1] or b""
+            self._announced = frozenset(words.decode("ascii", "replace").upper().split())
+        return self._announced
+
+    def namespaces(self) -> Namespaces:
+        """Return where mailbox names begin (RFC 2342)."""
+        pieces = self.ask(self.namespace, literals=MAX_NAMESPACES * MAX_PREFIX)
+        with self._closed_if_it_fails():
+            return namespaces(pieces)
 
     def append_seen(self, mailbox: str, message: Sized) -> None:
         r"""APPEND a message with \Seen, as a stream (RFC 9051 6.3.12); what its chunks raise passes."""
@@ -236,10 +253,13 @@ class BoundedIMAP(imaplib.IMAP4):
         self.ask(self.xatom, "APPEND", mailbox, r"(\Seen)", "CATENATE", beginning, more=catenation.more)
 
     def farewell(self) -> None:
-        """Log out, without waiting long for the answer, which changes nothing, and close the connection."""
-        self._stream.hush()
-        self._patience = min(self._patience, FAREWELL_PATIENCE)
-        with suppress(SideConnectionError, ImapRefusal):
+        """Log out, without waiting long for the answer, which changes nothing, and close the connection.
+
+        Raise nothing.
+        """
+        with cleanup("LOGOUT"), suppress(SideConnectionError, ImapRefusal):
+            self._stream.hush()
+            self._patience = min(self._patience, FAREWELL_PATIENCE)
             self.ask(self.logout)
         self.shutdown()
 
@@ -332,8 +352,13 @@ class _Catenation:
 
 def mailbox_argument(name: str) -> str:
     """Return a mailbox's name as commands take it."""
+    return quoted(name_on_the_wire(name))
+
+
+def name_on_the_wire(name: str) -> str:
+    """Return a mailbox's name in the form that is quoted in commands."""
     try:
-        return quoted(modified_utf7(name))
+        return modified_utf7(name)
     except ValueError as failure:
         raise SubmissionRefused("5.6.6 no such mailbox; its name is no text") from failure
 

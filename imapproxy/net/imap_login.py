@@ -18,8 +18,8 @@ REFUSED = "4.7.0 the IMAP server refused a second login"
 
 # RFC 5530: nothing is wrong with the login, but the server cannot take it now, and says why.
 _TEMPORARY = frozenset({"UNAVAILABLE", "INUSE", "LIMIT"})
-# What Dovecot says, without such a code, where a user has too many connections from one address, which is ours.
-_TOO_MANY = "maximum number of connections"
+# What Dovecot and Cyrus say, without such a code, if a user has too many connections, or our address has.
+_TOO_MANY = ("maximum number of connections", "too many open connections")
 
 
 class NothingFits(Exception):
@@ -53,7 +53,8 @@ def log_in(imap: BoundedIMAP, credentials: Credentials) -> None:
 
 def is_temporary(refusal: ImapRefusal) -> bool:
     """Tell whether nothing is wrong with the login, but the server cannot take it now."""
-    return refusal.code in _TEMPORARY or _TOO_MANY in refusal.words.lower()
+    words = refusal.words.lower()
+    return refusal.code in _TEMPORARY or any(phrase in words for phrase in _TOO_MANY)
 
 
 def _authenticate(imap: BoundedIMAP, login: Exchange) -> None:

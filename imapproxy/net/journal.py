@@ -19,6 +19,8 @@ not take the doubt away.
 Nothing here can make a NO of what was accepted. What cannot be written down of that is owed: its owner stays, answers
 those who repeat it itself, and tries again until it is on the disk, and until then its worker does not end of itself.
 What is on the disk is answered as long as the file can be read.
+
+Each user has room for so many entries (``MAX_ENTRIES``), whatever others submit.
 """
 
 import hashlib
@@ -35,11 +37,12 @@ from typing import Literal, NamedTuple, get_args
 
 from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.logs import LOGGER, record
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.journal_file import NotOurs, lock_file, opened, transaction
 from imapproxy.net.presence import Presence
 
 KEPT_FOR = 24 * 3600.0  # seconds; who tries again does so within hours
-MAX_ENTRIES = 100_000  # at most some 50 MB; the oldest make room
+MAX_ENTRIES = 10_000  # of a user, at most some 5 MB; the oldest of the user's own make room
 MAX_REPLY = 200  # characters of the SMTP server's reply, which is told nobody but the log
 # How long this process's other threads may keep the journal busy, in seconds: longer than one waits for the file.
 TURN_PATIENCE = 10.0
@@ -55,20 +58,32 @@ _NOBODY = 0
 
 _SELECT = "SELECT state, doubtful, owner, at, reply FROM submission WHERE key = ?"
 _STORE = """
-    INSERT INTO submission (key, state, doubtful, owner, at, reply) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO submission (key, user, state, doubtful, owner, at, reply) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET
-        state = excluded.state, doubtful = excluded.doubtful, owner = excluded.owner, at = excluded.at,
-        reply = excluded.reply
+        user = excluded.user, state = excluded.state, doubtful = excluded.doubtful, owner = excluded.owner,
+        at = excluded.at, reply = excluded.reply
 """
 _DELETE = "DELETE FROM submission WHERE key = ?"
 # What lies in the future stays: a machine whose clock is behind at its start must not forget all for that.
 _FORGET_OLD = "DELETE FROM submission WHERE at < ?"
-_FORGET_MANY = "DELETE FROM submission WHERE number <= (SELECT max(number) FROM submission) - ?"
+_MAKE_ROOM = """
+    DELETE FROM submission WHERE user = :user AND number <= (
+        SELECT number FROM submission WHERE user = :user ORDER BY number DESC LIMIT 1 OFFSET :kept
+    )
+"""
 
 
-def key_of(user: str, digest: bytes) -> bytes:
-    """Return the key of a submission; ``digest`` is that of all its octets, and of fixed length."""
-    return hashlib.sha256(digest + user.encode("utf-8", "surrogateescape")).digest()
+class Key(NamedTuple):
+    """What a submission is known by: a digest of its user and octets, and one of its user alone."""
+
+    submission: bytes
+    user: bytes
+
+
+def key_of(user: str, digest: bytes) -> Key:
+    """Return the key of a submission of ``user`` (``Credentials.account``); ``digest`` is that of all its octets."""
+    name = user.encode("utf-8", "surrogateescape")
+    return Key(hashlib.sha256(digest + name).digest(), hashlib.sha256(name).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +135,11 @@ class Journal:
         self._presence = Presence(lock_file(path))
         self._database: sqlite3.Connection | None = None
         self._identity: os.stat_result | None = None
-        self._owed: dict[bytes, _Owed] = {}
+        self._owed: dict[Key, _Owed] = {}
         self._owed_lock = threading.Lock()  # of its own, since for the other one somebody may wait in vain
         self._is_closed = threading.Event()
 
-    def claim(self, key: bytes) -> "Claim | Earlier | None":
+    def claim(self, key: Key) -> "Claim | Earlier | None":
         """Return the right to send this submission, or what came of it earlier; None while another has that right.
 
         Raise SubmissionRefused where the journal cannot be used.
@@ -141,7 +156,7 @@ class Journal:
             owner = self._presence.enter()
             stack.callback(self._presence.leave, owner)
             with transaction(database):
-                self._forget(database)
+                database.execute(_FORGET_OLD, (self._clock() - KEPT_FOR,))
                 found = self._found(database, key, owner)
             if isinstance(found, Claim):
                 stack.pop_all()
@@ -183,7 +198,7 @@ class Journal:
         """Forget a claim of ours, which has reached nobody; raise SubmissionRefused where that fails."""
         with self._in_turn() as database, transaction(database):
             self._check_ours(database, claim)
-            database.execute(_DELETE, (claim.key,))
+            database.execute(_DELETE, (claim.key.submission,))
 
     def let_go(self, claim: "Claim") -> None:
         """Have a claim of ours no longer, whatever was written down."""
@@ -194,7 +209,7 @@ class Journal:
         with suppress(OSError):
             self._presence.leave(claim.owner)
 
-    def _owe(self, key: bytes, entry: _Entry) -> None:
+    def _owe(self, key: Key, entry: _Entry) -> None:
         with self._owed_lock:
             self._owed[key] = _Owed(entry)
         self._pay()
@@ -207,7 +222,7 @@ class Journal:
         with suppress(SubmissionRefused), self._in_turn():
             pass
 
-    def _pay_later(self, key: bytes) -> None:
+    def _pay_later(self, key: Key) -> None:
         """Go on until it is written down, by whomever: elsewhere somebody may wait for that."""
         while key in self._owed and not self._is_closed.wait(OWED_INTERVAL):
             self._pay()
@@ -223,7 +238,7 @@ class Journal:
         for key, written in owed.items():
             self._write_off(key, written)
 
-    def _write_off(self, key: bytes, written: _Owed) -> None:
+    def _write_off(self, key: Key, written: _Owed) -> None:
         with self._owed_lock:
             if self._owed.get(key) is not written:  # there is more to be said of it by now
                 return
@@ -237,11 +252,7 @@ class Journal:
         if entry is not None and entry.owner != claim.owner:
             raise self._failure("another has taken the submission over")
 
-    def _forget(self, database: sqlite3.Connection) -> None:
-        database.execute(_FORGET_OLD, (self._clock() - KEPT_FOR,))
-        database.execute(_FORGET_MANY, (MAX_ENTRIES,))
-
-    def _young_entry(self, database: sqlite3.Connection, key: bytes) -> _Entry | None:
+    def _young_entry(self, database: sqlite3.Connection, key: Key) -> _Entry | None:
         entry = _entry_of(database, key)
         return entry if entry and entry.at >= self._clock() - KEPT_FOR else None
 
@@ -249,12 +260,14 @@ class Journal:
         """Tell whether its owner is about it; to be asked once, since a process may end between two times."""
         return entry.owner != _NOBODY and self._presence.is_there(entry.owner)
 
-    def _found(self, database: sqlite3.Connection, key: bytes, owner: int) -> "Claim | Earlier | None":
+    def _found(self, database: sqlite3.Connection, key: Key, owner: int) -> "Claim | Earlier | None":
         before = _entry_of(database, key)
         if before and self._is_under_way(before):
             return None
         if before and before.state in _WAS_ACCEPTED:
             return before.earlier
+        if before is None:
+            database.execute(_MAKE_ROOM, {"user": key.user, "kept": MAX_ENTRIES - 1})
         is_doubtful = before is not None and (before.is_doubtful or before.state != "running")
         _store(database, key, _Entry("running", is_doubtful, owner, self._clock()))
         return Claim(self, key, is_doubtful, owner)
@@ -303,7 +316,7 @@ class Claim:
 
     __slots__ = ("_accepted", "_journal", "_state", "is_doubtful", "key", "owner")
 
-    def __init__(self, journal: Journal, key: bytes, is_doubtful: bool, owner: int) -> None:
+    def __init__(self, journal: Journal, key: Key, is_doubtful: bool, owner: int) -> None:
         self._journal = journal
         self._state: _State = "running"
         self._accepted: _Entry | None = None
@@ -337,7 +350,8 @@ class Claim:
                 with suppress(SubmissionRefused):
                     self._settle(error)
         finally:
-            self._journal.let_go(self)
+            with cleanup("journal"):
+                self._journal.let_go(self)
 
     def _settle(self, error: BaseException | None) -> None:
         was_refused = isinstance(error, SubmissionRefused) and not isinstance(error, DeliveryUncertain)
@@ -360,12 +374,12 @@ class Unrecorded:
         """Note nothing."""
 
 
-def _store(database: sqlite3.Connection, key: bytes, entry: _Entry) -> None:
-    database.execute(_STORE, (key, *entry))
+def _store(database: sqlite3.Connection, key: Key, entry: _Entry) -> None:
+    database.execute(_STORE, (*key, *entry))
 
 
-def _entry_of(database: sqlite3.Connection, key: bytes) -> _Entry | None:
-    row = database.execute(_SELECT, (key,)).fetchone()
+def _entry_of(database: sqlite3.Connection, key: Key) -> _Entry | None:
+    row = database.execute(_SELECT, (key.submission,)).fetchone()
     if row is None:
         return None
     entry = _Entry(*row)

@@ -22,7 +22,7 @@ BUSY_PATIENCE = 5.0
 _APPLICATION = int.from_bytes(b"IMPX", "big")
 _FORMAT = 1
 
-# Numbers rise with each submission that is new: the highest are the latest.
+# Numbers rise with each submission that is new: the highest are the latest. ``_USER`` comes on top.
 _SCHEMA = """
     CREATE TABLE submission (
         number INTEGER PRIMARY KEY,
@@ -34,6 +34,12 @@ _SCHEMA = """
         reply TEXT NOT NULL
     );
     CREATE INDEX submission_at ON submission (at);
+"""
+# A file of the first version has no users. That version can still use a file that has them, and what it writes then
+# belongs to no user: so the format stays the same.
+_USER = """
+    ALTER TABLE submission ADD COLUMN user BLOB NOT NULL DEFAULT x'';
+    CREATE INDEX submission_user ON submission (user);
 """
 
 
@@ -124,7 +130,12 @@ def _alone(file: str) -> Iterator[None]:
 
 def _is_made(database: sqlite3.Connection) -> bool:
     """Tell without writing, for which others who have it locked would have to be waited for."""
-    return bool(_number(database, "schema_version")) and _mode(database) == "wal"
+    return _has_users(database) and _mode(database) == "wal"
+
+
+def _has_users(database: sqlite3.Connection) -> bool:
+    columns = database.execute("PRAGMA table_info(submission)").fetchall()
+    return any(name == "user" for _, name, *_ in columns)
 
 
 def _mode(database: sqlite3.Connection) -> str:
@@ -135,13 +146,20 @@ def _mode(database: sqlite3.Connection) -> str:
 def _make_in(database: sqlite3.Connection) -> None:
     with transaction(database):
         if not _number(database, "schema_version"):
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
+            _execute_all(database, _SCHEMA)
             # Before WAL: so that they are in the file itself, where ``check`` looks for them.
             database.execute(f"PRAGMA application_id = {_APPLICATION}")
             database.execute(f"PRAGMA user_version = {_FORMAT}")
-    _check_format(database)
+        _check_format(database)
+        if not _has_users(database):
+            _execute_all(database, _USER)
     database.execute("PRAGMA journal_mode = WAL")
+
+
+def _execute_all(database: sqlite3.Connection, statements: str) -> None:
+    """Execute statements within the transaction there is, which ``executescript`` would end."""
+    for statement in statements.split(";"):
+        database.execute(statement)
 
 
 def _check_whole(database: sqlite3.Connection) -> None:

@@ -4,19 +4,21 @@ Never anybody else's, never on another server. All failures are ``SubmissionRefu
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.inclusion import Content, Named, Span
 from imapproxy.message.reference import Reference
 from imapproxy.message.segments import Rendering
-from imapproxy.net.catenation import Piece, pieces_of
+from imapproxy.net.catenation import mailboxes_of, pieces_of
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import User
 from imapproxy.net.imap import (
     BoundedIMAP,
     ImapRefusal,
     SideConnectionError,
-    mailbox_argument,
+    name_on_the_wire,
     quoted,
 )
 from imapproxy.net.imap_login import log_in_once_more
@@ -62,7 +64,8 @@ class Mailboxes:
     ) -> None:
         self._reader.close()
         for keep in self._keeps:
-            keep.close()
+            with cleanup("close"):
+                keep.close()
         del self._reader  # which refers to us: what it read is free now, not when the collector comes by
 
     def named(self, reference: Reference) -> Named:
@@ -78,21 +81,22 @@ class Mailboxes:
     def append(self, mailbox: str, message: Rendering) -> None:
         """File a message, as one that was read; what its chunks raise passes."""
         try:
-            self._append(mailbox, message, pieces_of(message))
+            self._append(mailbox, message)
         except SideConnectionError as failure:
             raise SubmissionRefused(str(failure)) from failure
         except ImapRefusal as refusal:
             raise SubmissionRefused(refusal.words) from refusal
 
-    def _append(self, mailbox: str, message: Rendering, pieces: Sequence[Piece]) -> None:
+    def _append(self, mailbox: str, message: Rendering) -> None:
         """File a message by the connection that was read by, unless it is needed to read what the message includes.
 
-        That need not be read where the server puts the message together from what it has.
+        That need not be read if the server puts the message together from what it has in the mailbox that is
+        EXAMINEd. What lies in several mailboxes is read: no URL of another mailbox is sure to change nothing there.
         """
-        reading = self._reader.connection
-        if reading is not None and not any(isinstance(piece, str) for piece in pieces):
+        reading, included = self._reader.connection, mailboxes_of(message)
+        if reading is not None and not included:
             _file(reading, mailbox, lambda argument: reading.append_seen(argument, message))
-        elif reading is None or not _catenated(reading, mailbox, pieces):
+        elif reading is None or included != {self._reader.examined} or not _catenated(reading, mailbox, message):
             imap = self._connection()
             try:
                 _file(imap, mailbox, lambda argument: imap.append_seen(argument, message))
@@ -110,12 +114,12 @@ class Mailboxes:
         return imap
 
 
-def _catenated(imap: BoundedIMAP, mailbox: str, pieces: Sequence[Piece]) -> bool:
-    """File a message in pieces, if the server takes that (RFC 4469); tell whether it did."""
+def _catenated(imap: BoundedIMAP, mailbox: str, message: Rendering) -> bool:
+    """File a message in pieces, if the server takes that (RFC 4469); return True if it did."""
     if "CATENATE" not in imap.announced():
         return False
     try:
-        _file(imap, mailbox, lambda argument: imap.append_catenated(argument, pieces))
+        _file(imap, mailbox, lambda argument: imap.append_catenated(argument, pieces_of(message)))
     except ImapRefusal:  # it may take the message as one
         return False
     return True
@@ -123,7 +127,7 @@ def _catenated(imap: BoundedIMAP, mailbox: str, pieces: Sequence[Piece]) -> bool
 
 def _file(imap: BoundedIMAP, mailbox: str, append_to: Callable[[str], None]) -> None:
     """File a message in a mailbox, which is made if the server says so: [TRYCREATE] (RFC 9051 6.3.12)."""
-    argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else mailbox_argument(mailbox)
+    argument = _sent_mailbox(imap) if mailbox == AUTOMATIC else _own_mailbox(imap, mailbox)
     try:
         append_to(argument)
     except ImapRefusal as refusal:
@@ -144,7 +148,7 @@ def _create(imap: BoundedIMAP, argument: str) -> None:
 
 
 def _sent_mailbox(imap: BoundedIMAP) -> str:
-    r"""Return the argument for the mailbox that the server marks \Sent (RFC 6154); for `Sent` where there is none.
+    r"""Return the argument for the mailbox that the server marks \Sent (RFC 6154); for `Sent` if there is none.
 
     Dovecot marks no mailbox before it is made, and then the one of the name that is configured: `Sent`, in Debian.
     """
@@ -152,4 +156,17 @@ def _sent_mailbox(imap: BoundedIMAP) -> str:
     for found in imap.list_mailboxes(selection):
         if r"\sent" in found.attributes and r"\noselect" not in found.attributes:
             return quoted(found.name.decode("latin-1"))  # what is not ASCII cannot be said again, and is refused
-    return quoted(USUAL_NAME)
+    return _own_mailbox(imap, USUAL_NAME)
+
+
+def _own_mailbox(imap: BoundedIMAP, name: str) -> str:
+    """Return the argument for a mailbox of the user's, with the prefix that the server wants (RFC 2342).
+
+    IMAP4rev2 includes NAMESPACE (RFC 9051 6.3.10). If the server does not answer, the name stays as it is.
+    """
+    wire = name_on_the_wire(name)
+    if imap.announced() & {"NAMESPACE", "IMAP4REV2"}:
+        with suppress(ImapRefusal):
+            # What is not ASCII cannot be said again, and is refused.
+            return quoted(imap.namespaces().own_name(wire.encode("ascii")).decode("latin-1"))
+    return quoted(wire)

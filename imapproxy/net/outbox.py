@@ -13,9 +13,10 @@ from imapproxy.logs import LOGGER, record
 from imapproxy.message.draft import Octets
 from imapproxy.message.identity import identity_of
 from imapproxy.message.message import Message, Stamp, Submitter
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.client_address import User
 from imapproxy.net.deliver import UNCERTAIN, Accepted, deliver
-from imapproxy.net.journal import Claim, Earlier, Journal, Unrecorded, key_of
+from imapproxy.net.journal import Claim, Earlier, Journal, Key, Unrecorded, key_of
 from imapproxy.net.mailboxes import Mailboxes
 from imapproxy.net.patient import WAITING_INTERVAL
 from imapproxy.net.service import Service
@@ -53,9 +54,10 @@ class Outbox:
     def drop(self) -> None:
         """Forget the draft."""
         self._failure = None
-        if self._draft is not None:
-            self._draft.close()
-            self._draft = None
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            with cleanup("close"):
+                draft.close()
 
     def submit(self, user: User) -> Submitted | Earlier:
         """Submit the draft, and forget it; raise ClientError or SubmissionRefused where nobody gets it."""
@@ -73,7 +75,7 @@ class Outbox:
         identity = identity_of(content) if journal else ""
         if journal is None or not identity:
             return self._send(content, user, Unrecorded())
-        found = self._claim(journal, key_of(user.credentials.user, self._draft.digest()))
+        found = self._claim(journal, key_of(user.credentials.account, self._draft.digest()))
         if isinstance(found, Earlier):
             return found
         with found as claim:
@@ -81,10 +83,11 @@ class Outbox:
                 _log_doubt(user, identity)
             submitted = self._send(content, user, claim)
             if self._service.site.sent_mailbox and not submitted.sent_failure:
-                claim.filed()
+                with cleanup("journal"):
+                    claim.filed()
             return submitted
 
-    def _claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+    def _claim(self, journal: Journal, key: Key) -> Claim | Earlier:
         """Return the right to send, or what came of the same earlier; wait while that is under way elsewhere."""
         found = journal.claim(key)
         if found is not None:
@@ -98,7 +101,7 @@ class Outbox:
                 raise DeliveryUncertain(UNCERTAIN)
         return found
 
-    def _awaited_claim(self, journal: Journal, key: bytes) -> Claim | Earlier:
+    def _awaited_claim(self, journal: Journal, key: Key) -> Claim | Earlier:
         """Wait for as long as another's submission may take, be it that the program stops: so may ours, then."""
         due = monotonic() + WAITING_INTERVAL
         while (found := journal.claim(key)) is None:
@@ -110,10 +113,9 @@ class Outbox:
 
     def _send(self, content: Octets, user: User, claim: Claim | Unrecorded) -> Submitted:
         service, site = self._service, self._service.site
-        name, client = user.credentials.user, user.address
-        if not service.ledger.may_submit(name):
+        if not service.ledger.may_submit(user.credentials.account):
             raise SubmissionRefused("4.7.1 too many submissions; try again later")
-        submitter = Submitter(name, client.host, client.server_host)
+        submitter = Submitter(user.credentials.user, user.address.host, user.address.server_host)
         stamp = Stamp(datetime.now().astimezone(), secrets.token_hex(12))
 
         def deliver_for_user(message: Message) -> Accepted:
@@ -129,4 +131,4 @@ class Outbox:
 
 
 def _log_doubt(user: User, identity: str) -> None:
-    LOGGER.warning(record("double-possible", user=user.credentials.user, client=user.address.host, message=identity))
+    LOGGER.warning(record("double-possible", user=user.credentials.account, client=user.address.host, message=identity))

@@ -41,6 +41,10 @@ class Insecure(PeerFailure):
     """No TLS came about, or none that can be trusted; the text says why in one printable phrase."""
 
 
+class Unverified(Insecure):
+    """The server speaks TLS, but its certificate is not good."""
+
+
 class Silent(PeerFailure):
     """A wait has ended without what was waited for."""
 
@@ -72,7 +76,7 @@ class PatientStream:
         """Connect to the first of the host's addresses that can be reached; each attempt has its ``timeout``."""
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that the resolver cannot even be asked for
+        except OSError as error:
             raise Unreachable from error
         if not any(self._reaches(family, address, timeout) for family, _, _, _, address in addresses):
             raise Unreachable
@@ -94,7 +98,7 @@ class PatientStream:
         except (OSError, ValueError) as error:  # a connection that is broken already, a name that no certificate has
             raise Insecure(phrase(error)) from error
         except Lost as failure:
-            raise Insecure(_account_of_handshake(failure.__cause__)) from failure
+            raise _failed_handshake(failure.__cause__) from failure
 
     def send(self, octets: "ReadableBuffer", timeout: float) -> None:
         """Send octets; each piece that the server takes is progress, and the next one has ``timeout`` again."""
@@ -138,10 +142,11 @@ class PatientStream:
 
     def close(self) -> None:
         """Close the connection, if there is one; every further operation finds it ``Lost``."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        connection, self._socket = self._socket, None
         self._input.clear()
+        if connection is not None:
+            with suppress(OSError):  # the network's last word: the descriptor is free all the same (close(2))
+                connection.close()
 
     def _reaches(self, family: int, address: tuple[object, ...], timeout: float) -> bool:
         """Whether a connection to this address comes about; it is then ours."""
@@ -213,7 +218,8 @@ def _await_connection(connection: socket.socket) -> None:
         raise ConnectionError(error, os.strerror(error))
 
 
-def _account_of_handshake(error: BaseException | None) -> str:
+def _failed_handshake(error: BaseException | None) -> Insecure:
     words = phrase(error) if isinstance(error, OSError) else "the connection is lost"
-    is_unverified = isinstance(error, ssl.SSLCertVerificationError)
-    return f"certificate verify failed: {words}" if is_unverified else f"TLS handshake failed: {words}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unverified(f"certificate verify failed: {words}")
+    return Insecure(f"TLS handshake failed: {words}")

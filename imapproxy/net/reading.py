@@ -6,7 +6,7 @@ client has selected changes. Nothing of a content is held but the window under w
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from imapproxy.errors import SubmissionRefused
 from imapproxy.message.fields import MAX_HEADER, named
@@ -35,10 +35,13 @@ class Stored:
     size: int | None
 
     @property
-    def url(self) -> str:
-        """What the server itself finds it by: a URL relative to the server (RFC 5092 section 7)."""
-        url = replace(self.reference.url, host=None, port=None, user=None, uidvalidity=self.uidvalidity)
-        return f"{url}/;SECTION=TEXT" if self.reference.content_section == "TEXT" else str(url)
+    def relative_url(self) -> str:
+        """The URL by which the server finds it in the selected mailbox (RFC 5092 section 7.2).
+
+        irelative-path = ... / imsg-or-part ; imsg-or-part = ... / iuid-only ["/" isection-only]
+        """
+        section = self.reference.content_section
+        return f";UID={self.reference.url.uid}" + (f"/;SECTION={section}" if section else "")
 
     def chunks(self) -> Iterator[bytes]:
         """Read it; SubmissionRefused if that fails.
@@ -70,11 +73,16 @@ class Reader:
         """The connection that was read by last, if there is one still."""
         return self._imap
 
+    @property
+    def examined(self) -> str | None:
+        """The name of the mailbox that is selected on that connection, if any is."""
+        return self._examined
+
     def close(self) -> None:
         """Log out, if need be."""
         if self._imap is not None:
             self._imap.farewell()
-            self._imap = None
+            self._imap, self._examined = None, None
 
     def named(self, reference: Reference) -> Named:
         """Return what a reference names: how large it is, and what describes it."""
@@ -114,7 +122,7 @@ class Reader:
         """Return the connection, with the reference's mailbox selected, which must be the one that it was."""
         mailbox = reference.url.mailbox
         if self._imap is None:
-            self._imap, self._examined = self._connect(), None
+            self._imap = self._connect()
         if self._examined != mailbox:
             self._examined = None  # a mailbox that cannot be selected leaves none that is
             try:
@@ -173,7 +181,7 @@ class Reader:
     def _drop(self) -> None:
         if self._imap is not None:
             self._imap.shutdown()
-            self._imap = None
+            self._imap, self._examined = None, None
 
 
 def _header_item(section: str) -> str:

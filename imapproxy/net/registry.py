@@ -83,10 +83,9 @@ class Registry:
 
     def report(self) -> Report:
         """Return the figures of this moment."""
-        with self._lock:
-            running = list(self._running.values())
+        with self._lock:  # no session can leave meanwhile, and be counted twice or not at all
+            sessions = [session.report() for session in self._running.values()]
             totals = dict(self._totals)
-        sessions = [session.report() for session in running]
         for session in sessions:
             session["user"] = session["user"] and session["user"][:LONGEST_USER]
             totals["received"] += session["received"]

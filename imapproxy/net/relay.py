@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple, cast
 
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net.connection import Connection, lend_buffer, return_buffer
 from imapproxy.net.deflate import DeflatedConnection
 from imapproxy.protocol.action import Action, Close, Compress, StartTls, Submit, ToClient, ToUpstream
@@ -26,6 +27,7 @@ JOIN_LIMIT = 64 * 1024
 _IN = select.POLLIN
 _OUT = select.POLLOUT
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL  # these come unasked
+_ENDED = select.POLLRDHUP  # the peer says nothing more, but what it has said may be unread
 
 # What the session does while neither peer is read.
 Pause = Submit | StartTls | Compress
@@ -86,21 +88,32 @@ class Relay:
         self._closing = False
         self._held_until: float | None = None
         self._pause: Pause | None = None
-        self.end = "client left"  # why the session ended, for the log
+        self.end = "unexpected error"  # why the session ended, for the log; this is so unless run() or stop() says more
 
     def run(self) -> Pause | None:
-        """Relay; return what the session has to do (the client has then been sent all that came before), or None."""
+        """Relay; return what the session has to do (the client has then been sent all that came before), or None.
+
+        Raise what the dialogue does, and UpstreamUnavailable for a server that does not greet.
+        """
         while not self._is_over():
             if self._pause is not None and not self.client.backlog_size:
                 pause, self._pause = self._pause, None
-                return pause
-            if self._client_ended and self._pause is None:
-                self._pass_end_of_client()
+                if not isinstance(pause, Submit) or self._may_submit():
+                    return pause
+                continue
+            if self._dialogue.waits_for_reader and not self.client.backlog_size:
+                self.perform(self._dialogue.answers_taken())
+                continue
+            if self._client_ended and self._has_passed_all():
+                # A half-close: a client may end its side and still read (``imap commands | nc``).
+                self.upstream.end_output()
             self._set_interests()
             if self._needs_care():
                 self._relay_once()
             else:
                 self._relay_until_change()
+        if not self._closing:
+            self.end = self._reason_of_end()
         return None
 
     def replace_client(self, client: Connection | DeflatedConnection) -> None:
@@ -146,10 +159,40 @@ class Relay:
     def _is_over(self) -> bool:
         if self._closing:
             return not self.client.backlog_size
-        if not (self.client.lost and self._client_ended):
+        if not self._client_ended or not self._has_passed_all() or self._is_held():
             return False
-        # What a client sent before it vanished has been sent: a whole SUBMIT, or the end of an APPEND.
+        # A lost client reads no answers. A client that only ended its side reads those to all that it sent; the server
+        # has heard of that end, but need not end the connection.
+        return self.client.lost or not (self.client.backlog_size or self._dialogue.awaits_server)
+
+    def _has_passed_all(self) -> bool:
+        """Return True if the server has all that the client sent: a whole SUBMIT, or the end of an APPEND.
+
+        The server must not hear of the client's end before: it might leave commands undone, and a SUBMIT that waits for
+        them would never start.
+        """
         return self._pause is None and not self.upstream.backlog_size and not self._dialogue.is_behind
+
+    def _is_held(self) -> bool:
+        """Return True while the client waits for a failed login, which it cannot cut short by ending its side."""
+        return self._held_until is not None and time.monotonic() < self._held_until
+
+    def _may_submit(self) -> bool:
+        """Return whether a submission may begin: the program goes on, and the server has not ended its side.
+
+        Submissions that the client has sent ahead follow one another without a poll() for anything else: however many
+        they are, the session must see these two. The server's last words are not read here but by the next turn.
+        """
+        poll = select.poll()
+        poll.register(self._stop_fd, _IN)
+        poll.register(self.upstream.fd, _ENDED)
+        gone = dict(poll.poll(0))
+        if self._stop_fd in gone:
+            self._stop_with_program()
+        return not gone
+
+    def _stop_with_program(self) -> None:
+        self.stop("The server is shutting down", "stopped")
 
     # What is waited for, and how long -------------------------------------------------------------------------------
 
@@ -167,7 +210,7 @@ class Relay:
         return not self.client.backlog_size and self._pause is None and not self._closing and self._held_until is None
 
     def _set_interests(self) -> None:
-        if self._held_until is not None and self._held_until <= time.monotonic():
+        if not self._is_held():
             self._held_until = None
         self._set_interest(self.client, self._may_read_client())
         self._set_interest(self.upstream, self._may_read_upstream())
@@ -199,6 +242,8 @@ class Relay:
             self.client.give_up()
         elif self._dialogue.authenticated:
             self.stop("Nothing happened for too long", "idle timeout")
+        elif not self._dialogue.is_greeted:
+            raise UpstreamUnavailable("the IMAP server does not greet")
         else:
             self.stop("Login takes too long", "login timeout")
 
@@ -224,7 +269,7 @@ class Relay:
     def _serve_unusual(self, fd: int, events: int) -> None:
         if fd == self._stop_fd:
             self._poll.unregister(fd)
-            self.stop("The server is shutting down", "stopped")
+            self._stop_with_program()
             return
         is_client = fd == self.client.fd
         connection = self.client if is_client else self.upstream
@@ -270,47 +315,47 @@ class Relay:
 
     def _read_client(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.client.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_client(buffer, count))
-                return is_usual and self._dialogue.wants_client and not self.client.has_pending
-            return count is not None and self._end_of_client()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_client(buffer)
+        return_buffer(buffer)  # after an exception it is not: the last actions may still refer to it
+        return is_usual
+
+    def _take_from_client(self, buffer: bytearray) -> bool:
+        count = self.client.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_client(buffer, count))
+            return is_usual and self._dialogue.wants_client and not self.client.has_pending
+        return count is not None and self._end_of_client()
 
     def _read_upstream(self) -> bool:
         buffer = lend_buffer()
-        try:
-            count = self.upstream.receive_into(buffer)
-            if count:
-                is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
-                # What came may have let held octets go, and the client be wanted again.
-                return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
-            return count is not None and self._end_of_upstream()
-        finally:
-            return_buffer(buffer)
+        is_usual = self._take_from_upstream(buffer)
+        return_buffer(buffer)  # as above
+        return is_usual
+
+    def _take_from_upstream(self, buffer: bytearray) -> bool:
+        count = self.upstream.receive_into(buffer)
+        if count:
+            is_usual = self.perform(self._dialogue.from_upstream(buffer, count))
+            # What came may have let held octets go, and the client be wanted again.
+            return is_usual and bool(self._interests[self.client.fd] & _IN) and not self.upstream.has_pending
+        return count is not None and self._end_of_upstream()
 
     def _end_of_client(self) -> bool:
         self._client_ended = True
         return False
 
-    def _pass_end_of_client(self) -> None:
-        """Pass on a half-close: a client may end its side and still read (``imap commands | nc``).
-
-        Not before the server has had all that the client sent: one that hears of the end may leave commands undone,
-        and a SUBMIT that waits for them would never start.
-        """
-        if not self._dialogue.is_behind and not self.upstream.backlog_size:
-            self.upstream.end_output()
-
     def _end_of_upstream(self) -> bool:
-        if self._dialogue.upstream_said_bye:
-            end = "server said goodbye"
-        else:
-            end = "client left" if self._client_ended else "server closed the connection"
-        self.stop("The IMAP server closed the connection", end)
+        # A server that has heard of the client's end has no reason to greet.
+        if not self._dialogue.is_greeted and not (self._client_ended and self._has_passed_all()):
+            raise UpstreamUnavailable("the IMAP server ended the connection before its greeting")
+        self.stop("The IMAP server closed the connection", self._reason_of_end())
         return False
+
+    def _reason_of_end(self) -> str:
+        """Return why the session ends where a peer has ended the connection."""
+        if self._dialogue.upstream_said_bye:
+            return "server said goodbye"
+        return "client left" if self._client_ended else "server closed the connection"
 
 
 def _is_intricate(connection: Connection | DeflatedConnection) -> bool:

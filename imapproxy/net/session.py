@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError
+from imapproxy.errors import ClientError, LimitExceeded, SubmissionRefused, UpstreamError, UpstreamUnavailable
 from imapproxy.logs import LOGGER, record
 from imapproxy.net.arrival import NoHeader, client_of, refuse, turn_away
 from imapproxy.net.client_address import ClientAddress, User
@@ -21,12 +21,24 @@ from imapproxy.net.registry import SessionReport
 from imapproxy.net.relay import Relay
 from imapproxy.net.service import Service
 from imapproxy.net.tls import HandshakeFailed, accept_tls
-from imapproxy.net.upstream import connect_upstream
+from imapproxy.net.upstream import Said, connect_upstream
 from imapproxy.protocol import response
-from imapproxy.protocol.action import Action, Compress, DraftOctets, DropDraft, LoggedIn, LoginRefused, StartTls, Submit
+from imapproxy.protocol.action import (
+    Action,
+    Compress,
+    DraftOctets,
+    DropDraft,
+    LoggedIn,
+    LoggedOut,
+    LoginRefused,
+    StartTls,
+    Submit,
+)
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
+
+UNAVAILABLE = "[UNAVAILABLE] The mail server is not reachable; try again later"
 
 
 def serve(stream: socket.socket, host: str, service: Service, is_tls: bool) -> None:
@@ -99,7 +111,8 @@ class Session:
 
     def report(self) -> SessionReport:
         """Return what others may know; any thread may ask."""
-        connection = self._relay.client if self._relay else None
+        relay = self._relay  # which is gone at the next look if the session ends meanwhile
+        connection = relay.client if relay else None
         return SessionReport(
             user=self._user,
             client=self._client.host,
@@ -132,16 +145,19 @@ class Session:
     def _go_upstream(self, deadline: float) -> None:
         try:
             upstream, said = connect_upstream(self._service.imap, self._client, deadline)
-        except UpstreamError as failure:
-            LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
-            turn_away(self._stream, "[UNAVAILABLE] The mail server is not reachable; try again later")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            turn_away(self._stream, UNAVAILABLE)
             return
         with upstream:
             self._converse(upstream, said, deadline)
 
+    def _warn_of_server(self, failure: UpstreamUnavailable) -> None:
+        LOGGER.warning(record("upstream-unreachable", client=self._client.host, reason=str(failure)))
+
     # Relaying ---------------------------------------------------------------------------------------------------------
 
-    def _converse(self, upstream: socket.socket, said: bytes, deadline: float) -> None:
+    def _converse(self, upstream: socket.socket, said: Said, deadline: float) -> None:
         """Relay until both sides are done, doing what else is to be done; the server has ``said`` so much already."""
         began, service = time.monotonic(), self._service
         relay = Relay(
@@ -164,13 +180,17 @@ class Session:
             return step()
         except LimitExceeded as failure:
             relay.stop(str(failure), "client went past a limit")
+        except UpstreamUnavailable as failure:
+            self._warn_of_server(failure)
+            relay.stop(UNAVAILABLE, str(failure))
         except UpstreamError as failure:
             relay.stop("The IMAP server sent what cannot be understood", str(failure))
         return True
 
-    def _begin(self, relay: Relay, said: bytes) -> bool:
-        if said:
-            relay.perform(self._dialogue.from_upstream(said, len(said)))
+    def _begin(self, relay: Relay, said: Said) -> bool:
+        self._dialogue.identified(said.answer_to_id)
+        if said.for_client:
+            relay.perform(self._dialogue.from_upstream(said.for_client, len(said.for_client)))
         return True
 
     def _go_on(self, relay: Relay) -> bool:
@@ -222,14 +242,25 @@ class Session:
             self._outbox.drop()
         elif isinstance(action, LoggedIn):
             self._log_in(action.credentials)
+        elif isinstance(action, LoggedOut):
+            self._log_out()
         elif isinstance(action, LoginRefused):
             self._refuse_login(action.credentials)
 
     def _log_in(self, credentials: Credentials | None) -> None:
-        self._user = credentials.user if credentials else None
+        self._user = credentials.account if credentials else None
         self._service.registry.count("logins_accepted")
         self._service.ledger.login_succeeded(self._client.host)
-        self._log("login", tls=self._tls, mechanism=credentials.mechanism if credentials else None)
+        self._log(
+            "login",
+            tls=self._tls,
+            mechanism=credentials.mechanism if credentials else None,
+            written=_written_otherwise(credentials),
+        )
+
+    def _log_out(self) -> None:
+        self._log("logout")
+        self._user = None
 
     def _refuse_login(self, credentials: Credentials | None) -> None:
         """Count a failed login; the client's next octets are read only once it has waited for what that costs."""
@@ -241,11 +272,12 @@ class Session:
         LOGGER.info(
             record(
                 "login-refused",
-                user=credentials.user if credentials else None,
+                user=credentials.account if credentials else None,
                 client=self._client.host,
                 tls=self._tls,
                 mechanism=credentials.mechanism if credentials else None,
                 wait=seconds or None,
+                written=_written_otherwise(credentials),
             )
         )
 
@@ -299,3 +331,8 @@ class Session:
         client = self._relay.client
         client.send(response.STILL_SUBMITTING)
         client.send_backlog()
+
+
+def _written_otherwise(credentials: Credentials | None) -> str | None:
+    """Return the user's name as the client wrote it, for the log, if that differs from the account's."""
+    return credentials.user if credentials and credentials.user != credentials.account else None

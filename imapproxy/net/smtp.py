@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from imapproxy.errors import SubmissionRefused
+from imapproxy.net.cleanup import cleanup
 from imapproxy.net.patient import Insecure, Lost, Overlong, PatientStream, PeerFailure, Silent
 
 if TYPE_CHECKING:
@@ -132,16 +133,17 @@ class BoundedSMTP(smtplib.SMTP):
         return Reply.of(*self.docmd(command, arguments))
 
     def farewell(self, command: str) -> None:
-        """Send a command whose answer changes nothing, nor does its failure; too short a wait to be told of."""
-        self._stream.hush()
-        self.timeout = min(self.timeout, FAREWELL_PATIENCE)
-        with suppress(SmtpError):
+        """Send a command whose answer changes nothing, nor does any failure; too short a wait to be told of."""
+        with cleanup(command), suppress(SmtpError):
+            self._stream.hush()
+            self.timeout = min(self.timeout, FAREWELL_PATIENCE)
             self.docmd(command)
 
     def close(self) -> None:
-        """Close the connection, without a word."""
-        self._stream.close()
-        super().close()
+        """Close the connection, without a word; raise nothing."""
+        with cleanup("close"):
+            self._stream.close()
+            super().close()
 
     def _reach(self, host: str, port: int) -> None:
         try:

@@ -44,7 +44,7 @@ class Spool:
     def write(self, octets: bytes | bytearray | memoryview) -> None:
         """Take the next octets of the draft."""
         self._digest.update(octets)
-        self._store.write(self._line_ends.feed(octets))
+        self._store_all(self._line_ends.feed(octets))
 
     def digest(self) -> bytes:
         """Return SHA-256 of the octets as they came."""
@@ -52,12 +52,16 @@ class Spool:
 
     def content(self) -> Octets:
         """Return the whole draft, once it is written: octets in memory, or the file mapped for reading."""
-        self._store.write(self._line_ends.finish())
+        self._store_all(self._line_ends.finish())
         return self._store.content()
 
     def close(self) -> None:
         """Give memory and file back; a message that still holds a piece of the map keeps the map alive."""
         self._store.close()
+
+    def _store_all(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self._store.write(piece)
 
 
 class Keep:
@@ -81,7 +85,7 @@ class Keep:
         self._store.close()
 
     def _added(self, text: Iterable[bytes]) -> tuple[int, int]:
-        self._write(b"\r\n")  # what begins with a boundary begins a line
+        self._write([b"\r\n"])  # what begins with a boundary begins a line
         start = self._store.size
         line_ends = LineEnds()
         try:
@@ -92,10 +96,11 @@ class Keep:
         self._write(line_ends.flush())
         return start, self._store.size
 
-    def _write(self, octets: bytes) -> None:
-        if self._store.size + len(octets) > self._most:
-            raise SubmissionRefused(_TOO_LARGE)
-        self._store.write(octets)
+    def _write(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            if self._store.size + len(piece) > self._most:
+                raise SubmissionRefused(_TOO_LARGE)
+            self._store.write(piece)
 
 
 class _Store:

@@ -188,5 +188,5 @@ def _reached(server: HostPort) -> str:
             return "ok"
     except TimeoutError:
         return f"{server} does not answer"
-    except (OSError, UnicodeError) as failure:
-        return f"cannot reach {server}: {getattr(failure, 'strerror', None) or failure}"
+    except OSError as failure:
+        return f"cannot reach {server}: {failure.strerror or failure}"

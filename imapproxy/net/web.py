@@ -30,7 +30,7 @@ TURN = 1.0
 # request-line = method SP request-target SP HTTP-version (RFC 9112 3); the target in origin-form, its query dropped
 _REQUEST_LINE = re.compile(rb"([!-~]{1,32}) (/[!->@-~]*)(?:\?[!-~]*)? HTTP/1\.[0-9]")
 # field-line = field-name ":" OWS field-value OWS (RFC 9112 5)
-_ACCEPT = re.compile(rb"(?im)^accept:[ \t]*([ -~\t]*?)[ \t]*\r?$")
+_ACCEPT = re.compile(rb"(?im)^accept:([ -~\t]*+)\r?$")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
@@ -108,14 +108,16 @@ def _serve(stream: socket.socket, answer: Answer) -> None:
 def _request_head(stream: socket.socket) -> bytes:
     """Return a request's head, as far as it came: cut off at the bound, or where the client stopped."""
     deadline = time.monotonic() + REQUEST_PATIENCE
-    head = b""
-    while len(head) <= MAX_REQUEST and not _END_OF_HEAD.search(head):
+    head = bytearray()
+    searched = 0
+    while len(head) <= MAX_REQUEST and not _END_OF_HEAD.search(head, searched):
+        searched = max(0, len(head) - len(b"\r\n\r"))  # of an end, so much may be here
         stream.settimeout(max(deadline - time.monotonic(), 0.001))
         octets = stream.recv(MAX_REQUEST)
         if not octets:
             break
         head += octets
-    return head
+    return bytes(head)
 
 
 def _response_to(head: bytes, answer: Answer) -> bytes:
@@ -134,7 +136,7 @@ def _response_to(head: bytes, answer: Answer) -> bytes:
     if method not in {b"GET", b"HEAD"}:
         return _written(sentence(HTTPStatus.METHOD_NOT_ALLOWED, "GET and HEAD only"), with_body=True)
     accept = _ACCEPT.search(fields)
-    page = answer(target, accept[1].decode("ascii") if accept else "")
+    page = answer(target, accept[1].decode("ascii").strip() if accept else "")
     return _written(page, with_body=method == b"GET")
 
 

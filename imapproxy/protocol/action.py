@@ -54,6 +54,10 @@ class LoggedIn(NamedTuple):
     credentials: Credentials | None
 
 
+class LoggedOut(NamedTuple):
+    """The server accepted UNAUTHENTICATE: the session goes on without a user (RFC 8437)."""
+
+
 class LoginRefused(NamedTuple):
     """The server refused this user; None where the name could not be read."""
 
@@ -65,5 +69,15 @@ class Close(NamedTuple):
 
 
 Action = (
-    ToClient | ToUpstream | DraftOctets | DropDraft | Submit | StartTls | Compress | LoggedIn | LoginRefused | Close
+    ToClient
+    | ToUpstream
+    | DraftOctets
+    | DropDraft
+    | Submit
+    | StartTls
+    | Compress
+    | LoggedIn
+    | LoggedOut
+    | LoginRefused
+    | Close
 )

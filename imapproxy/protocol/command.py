@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # command = tag SP (...) CRLF; tag = 1*<any ASTRING-CHAR except "+"> (RFC 9051 section 9). CR, LF and NUL stand in no
-# line: a server that took one of them for a line end would see commands that the proxy did not.
-_TAG = rb'[^\x00-\x20(){%*"\\+\x7f-\xff]+'
-_NAME = rb'[^\x00-\x20(){%*"\\\x7f-\xff]+'
-_COMMAND = re.compile(rb"(" + _TAG + rb") (" + _NAME + rb")(?: ([^\x00\r\n]*))?\r\n")
+# line: a server that took one of them for a line end would see commands that the proxy did not. The quantifiers are
+# possessive: an octet that one of them took is not looked at again if the expression does not match.
+_TAG = rb'[^\x00-\x20(){%*"\\+\x7f-\xff]++'
+_NAME = rb'[^\x00-\x20(){%*"\\\x7f-\xff]++'
+_COMMAND = re.compile(rb"(" + _TAG + rb") (" + _NAME + rb")(?: ([^\x00\r\n]*+))?\r\n")
 _TAG_AT_START = re.compile(rb"(" + _TAG + rb")[ \r\n]")
 _SOLE_LITERAL = re.compile(rb"\{[0-9]{1,20}\+?\}")
-_CLEAN_LINE = re.compile(rb"[^\x00\r\n]*\r\n")
+_CLEAN_LINE = re.compile(rb"[^\x00\r\n]*+\r\n")
 
 
 class Command(NamedTuple):
@@ -34,7 +35,7 @@ def parse_command(line: bytes) -> Command | None:
 def plain_command(names: Iterable[bytes]) -> re.Pattern[bytes]:
     """Return what matches the whole line of a command without literals that is none of ``names``: tag and name."""
     others = rb"(?!(?i:" + rb"|".join(map(re.escape, names)) + rb")[ \r])"
-    return re.compile(rb"(" + _TAG + rb") " + others + rb"(" + _NAME + rb")(?: [^\x00\r\n]*(?<!\}))?\r\n")
+    return re.compile(rb"(" + _TAG + rb") " + others + rb"(" + _NAME + rb")(?: [^\x00\r\n]*+(?<!\}))?\r\n")
 
 
 def tag_of(line: bytes) -> bytes:

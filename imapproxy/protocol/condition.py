@@ -10,10 +10,11 @@ MAX_WORDS = 200  # characters of the server's that are passed on
 
 # resp-cond-state = ("OK" / "NO" / "BAD") SP resp-text ; resp-cond-bye, resp-cond-auth: "BYE" / "PREAUTH" likewise
 # resp-text = ["[" resp-text-code "]" SP] [text] ; resp-text-code = atom [SP 1*<any TEXT-CHAR except "]">] ...
-_RESP_TEXT = re.compile(rb"(?:\[(?P<code>[!-Z^-~]+)[^\]]*\] ?)?(?P<text>.*)", re.DOTALL)
+# Possessive: a code without its end is gone through once, not once more from each of its octets.
+_RESP_TEXT = re.compile(rb"(?:\[(?P<code>[!-Z^-~]++)[^\]]*+\] ?)?(?P<text>.*)", re.DOTALL)
 _CONDITION = re.compile(rb"(?P<tag>[^ ]+) (?P<state>OK|NO|BAD|BYE|PREAUTH)(?: (?P<text>.*))?\r?\n", re.I | re.DOTALL)
 # capability-data = "CAPABILITY" *(SP capability) ; capability = ("AUTH=" auth-type) / atom, of which "]" is no part
-_CAPABILITIES = re.compile(rb"\* CAPABILITY(?P<listed>(?: [!-Z^-~]+)+) ?\r?\n", re.I)
+_CAPABILITIES = re.compile(rb"\* CAPABILITY(?P<listed>(?: [!-Z^-~]++)+) ?\r?\n", re.I)
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 

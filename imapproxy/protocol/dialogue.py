@@ -13,10 +13,10 @@ from imapproxy.errors import ClientError, SubmissionRefused, UpstreamError
 from imapproxy.protocol import response
 from imapproxy.protocol.action import Action, Close, ToClient
 from imapproxy.protocol.dispatch import take_command
-from imapproxy.protocol.framing import Line, Octets, ResponseFramer
+from imapproxy.protocol.framing import Line, Octets, PassedLine, ResponseFramer
 from imapproxy.protocol.intake import Intake
 from imapproxy.protocol.offer import Offer
-from imapproxy.protocol.output import Output
+from imapproxy.protocol.output import MAX_UNTAKEN, Output
 from imapproxy.protocol.terms import Terms
 
 
@@ -24,8 +24,8 @@ class Dialogue:
     """The state machine of one session.
 
     Views among the actions' octets are valid as long as the buffer they came in is unchanged. ``from_client`` and
-    ``from_upstream`` raise LimitExceeded or UpstreamError for what ends the session; ``farewell`` then says goodbye
-    where that can still be said.
+    ``from_upstream`` raise LimitExceeded or UpstreamError for what ends the session; ``farewell`` then returns what
+    was still to be done, with views of the same buffer, and says goodbye where that can still be said.
     """
 
     __slots__ = ("_greeted", "_intake", "_offer", "_output", "_responses", "upstream_said_bye")
@@ -40,6 +40,11 @@ class Dialogue:
         self.upstream_said_bye = False
 
     @property
+    def is_greeted(self) -> bool:
+        """Whether the server has greeted."""
+        return self._greeted
+
+    @property
     def authenticated(self) -> bool:
         """Whether the server accepted a login, or greeted with PREAUTH."""
         return self._intake.authenticated
@@ -50,14 +55,28 @@ class Dialogue:
         return self._intake.wants_octets
 
     @property
+    def waits_for_reader(self) -> bool:
+        """Whether no more is answered until the client has taken the answers: call ``answers_taken`` then."""
+        return self._output.untaken >= MAX_UNTAKEN
+
+    @property
     def is_behind(self) -> bool:
         """Whether something that the client has sent, which may be a whole SUBMIT, still waits for the server."""
         return self._intake.is_behind
 
     @property
+    def awaits_server(self) -> bool:
+        """Whether the server still has to say something that needs no more octets of the client's."""
+        return self._intake.awaits_server
+
+    @property
     def doing(self) -> str:
         """What the client is about, in one short printable word, for a status; any thread may ask."""
         return self._intake.doing
+
+    def identified(self, answer: bytes) -> None:
+        """Take what the server has answered to the proxy's own ID: whole responses, or nothing."""
+        self._intake.answer_to_own_id = answer
 
     def from_client(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the client."""
@@ -66,15 +85,27 @@ class Dialogue:
 
     def from_upstream(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the IMAP server."""
+        # What is said before the tagged response to an ID must be said before its first octet.
+        self._responses.holds_status = self._intake.may_answer_id
         for event in self._responses.feed(octets, end):
             if isinstance(event, Line):
                 self._read(event.octets)
+            elif isinstance(event, PassedLine):
+                self._note_status(event.beginning)
             elif self._greeted:
+                if self._intake.may_answer_id:
+                    self._intake.note_data()
                 self._output.actions.append(ToClient(event.octets))
             else:
                 raise UpstreamError("the IMAP server does not greet as one")
         if self._output.unsaid and self._responses.at_boundary:
             self._output.say_unsaid()
+        self._intake.resume()
+        return self._output.take()
+
+    def answers_taken(self) -> list[Action]:
+        """Go on with what the client has sent: it has taken all that was said to it."""
+        self._output.untaken = 0
         self._intake.resume()
         return self._output.take()
 
@@ -123,21 +154,25 @@ class Dialogue:
             output.say_unsaid()
         if not self._greeted:
             self._read_greeting(line)
+        if line.startswith(b"+"):
+            if self._intake.continued():
+                output.actions.append(ToClient(line))
+            return
+        is_login_response = line.startswith(b"*") and self._intake.awaits_login and not self._intake.authenticated
+        self._note_status(line)
+        if b"[" in line or line[2:3] in b"Cc":
+            line = self._offer.rewrite_during_login(line) if is_login_response else self._offer.rewrite(line)
+        output.actions.append(ToClient(line))
+
+    def _note_status(self, line: bytes) -> None:
+        """Note what a status response means for the session; its beginning is enough."""
         if line.startswith(b"*"):
-            is_usual = self._intake.authenticated or not self._intake.awaits_login
-            line = self._offer.rewrite(line) if is_usual else self._offer.rewrite_during_login(line)
             if line[2:5].upper() == b"BYE":
                 self.upstream_said_bye = True
-        elif line.startswith(b"+"):
-            if not self._intake.continued():
-                return
-        else:
-            # response-tagged = tag SP resp-cond-state CRLF. A list in it holds for the state that it leads to.
-            tag, _, status = line.partition(b" ")
-            self._intake.completed(tag, status[:2].upper() == b"OK")
-            if b"[" in status:
-                line = self._offer.rewrite(line)
-        output.actions.append(ToClient(line))
+            return
+        # response-tagged = tag SP resp-cond-state CRLF. A list in it holds for the state that it leads to.
+        tag, _, status = line.partition(b" ")
+        self._intake.completed(tag, status[:2].upper() == b"OK")
 
     def _read_greeting(self, line: bytes) -> None:
         # greeting = "*" SP (resp-cond-auth / resp-cond-bye) CRLF (RFC 9051 section 9)

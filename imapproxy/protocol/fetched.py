@@ -1,4 +1,4 @@
-"""What an IMAP server answers our FETCH or LIST with, read from the pieces that imaplib collects.
+"""What an IMAP server answers our FETCH, LIST or NAMESPACE with, read from the pieces that imaplib collects.
 
 imaplib gives a response with n literals as n tuples, each of them text that ends with a literal's mark (``{5}``, CRLF
 taken off) and the literal, and then the rest of the text: ``(b'1 (UID 20 BODY[2]<0> {5}', b'hello'), b')'``. Without
@@ -65,12 +65,17 @@ class Listed:
 
 def fetched(pieces: Iterable[Piece]) -> list[Fetched]:
     """Read all FETCH responses in what imaplib collected under that name, those of other messages included."""
-    return [_fetched(_values(response)) for response in _responses(pieces)]
+    return [_fetched(values) for values in responses(pieces)]
 
 
 def listed(pieces: Iterable[Piece]) -> list[Listed]:
     """Read all LIST responses in what imaplib collected under that name."""
-    return [_listed(_values(response)) for response in _responses(pieces)]
+    return [_listed(values) for values in responses(pieces)]
+
+
+def responses(pieces: Iterable[Piece]) -> Iterator[tuple[Value, ...]]:
+    """Yield the values of each response in what imaplib collected; whether they are what belongs there is left."""
+    return map(_values, _responses(pieces))
 
 
 _NUMBER = re.compile(rb"[0-9]{1,20}")

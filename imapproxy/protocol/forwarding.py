@@ -44,6 +44,7 @@ class Forwarding:
             if self._command.login:
                 self._command.login.add_literal(octets)
 
+        intake.unfinished = self._command
         intake.expect_octets(literal.size, pass_on, self._pass_rest)
         if literal.synchronizing:
             intake.await_decision(self._command, Wait.LITERAL)
@@ -77,7 +78,8 @@ def take_idle(intake: Intake, command: Command, literal: Literal | None, line: b
     if literal is not None:
         refuse(intake, response.bad(command.tag, "IDLE takes no arguments"), literal)
         return
-    intake.await_decision(intake.pass_command(command, line), Wait.DECISION)
+    intake.unfinished = intake.pass_command(command, line)
+    intake.await_decision(intake.unfinished, Wait.DECISION)
     intake.step = _pass_done
 
 

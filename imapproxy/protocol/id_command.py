@@ -10,11 +10,11 @@ from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.forwarding import NO_LITERAL, take_other
 from imapproxy.protocol.framing import Literal, literal_at_end
 from imapproxy.protocol.identification import without_forwarding
-from imapproxy.protocol.intake import Intake, Outstanding, Wait
+from imapproxy.protocol.intake import MAX_LINE_BEFORE_LOGIN, Intake, Outstanding, Wait
 from imapproxy.protocol.refusal import refuse
 
-# Octets of an ID: RFC 2971 section 3.3 allows 30 fields of 30 octets and values of 1024.
-MAX_ID = 40 * 1024
+# Octets of an ID, its literals included: it may be as long in several lines as in one.
+MAX_ID = MAX_LINE_BEFORE_LOGIN
 
 
 def take_id(intake: Intake, command: Command, literal: Literal | None, line: bytes) -> None:
@@ -33,7 +33,7 @@ class _Identification:
     def __init__(self, command: Command, line: bytes) -> None:
         self._command = command
         self._line = line
-        self._arguments = b""
+        self._arguments = bytearray()
 
     def add_line(self, intake: Intake, line: bytes, literal: Literal | None) -> None:
         self._arguments += line
@@ -67,7 +67,7 @@ class _Identification:
         return True
 
     def _pass(self, intake: Intake) -> None:
-        pieces = without_forwarding(self._arguments)
+        pieces = without_forwarding(bytes(self._arguments))
         if pieces is None:
             answer = response.bad(self._command.tag, "ID takes names and values in parentheses, or NIL")
             refuse(intake, answer, None)

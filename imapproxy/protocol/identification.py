@@ -17,9 +17,9 @@ FORWARDING = (
 
 # string = quoted / literal (RFC 9051 section 9). Atoms are taken too: servers do.
 _TOKEN = re.compile(
-    rb"(?P<space> *)(?:(?P<parenthesis>[()])"
-    rb'|(?P<quoted>"(?:[^"\\\x00\r\n]|\\["\\])*")'
-    rb'|(?P<atom>[^\x00-\x20(){"\\\x7f]+)'
+    rb"(?P<space> *+)(?:(?P<parenthesis>[()])"
+    rb'|(?P<quoted>"[^"\\\x00\r\n]*+(?:\\["\\][^"\\\x00\r\n]*+)*+")'
+    rb'|(?P<atom>[^\x00-\x20(){"\\\x7f]++)'
     rb"|(?P<mark>\{(?P<size>[0-9]{1,20})\+?\}\r\n))"
 )
 _ESCAPED = re.compile(rb'\\(["\\])')
@@ -85,11 +85,11 @@ def _fields(tokens: list[_Token]) -> list[tuple[_Token, _Token]] | None:
 
 
 def _pieces(tokens: list[_Token]) -> Iterator[bytes]:
-    piece = b""
+    piece = bytearray()
     for space, mark, text, _ in tokens:
         piece += space + mark
         if mark and not mark.endswith(b"+}\r\n"):
-            yield piece
-            piece = b""
+            yield bytes(piece)
+            piece.clear()
         piece += text
-    yield piece + b"\r\n"
+    yield bytes(piece) + b"\r\n"

@@ -12,16 +12,17 @@ from collections.abc import Callable
 from enum import Enum
 
 from imapproxy.errors import LimitExceeded
-from imapproxy.protocol.action import LoggedIn, LoginRefused, ToUpstream
+from imapproxy.protocol.action import LoggedIn, LoggedOut, LoginRefused, ToClient, ToUpstream
 from imapproxy.protocol.command import Command, is_clean
 from imapproxy.protocol.framing import CommandFramer, Octets
 from imapproxy.protocol.login import Credentials, LoginExchange
 from imapproxy.protocol.offer import Offer
-from imapproxy.protocol.output import MAX_UNSAID, Output
+from imapproxy.protocol.output import MAX_UNSAID, MAX_UNTAKEN, Output
 from imapproxy.protocol.terms import Terms
 
-# Before login a line holds at most a SASL response: OAuth tokens with all their claims reach 8 KiB or so in base64.
-MAX_LINE_BEFORE_LOGIN = 16 * 1024
+# The longest legal line before login is an ID (RFC 2971 section 3.3): 30 fields of 30 and 1024 octets, 62 KiB if each
+# octet is quoted by a backslash. A SASL response is shorter: OAuth tokens with all their claims take some 8 KiB.
+MAX_LINE_BEFORE_LOGIN = 64 * 1024
 # After it, a long UID set: Dovecot takes lines of 64 KiB unless told otherwise, Cyrus words of 128 KiB.
 MAX_LINE = 256 * 1024
 # Commands without their tagged response: past this the client is not read until some are complete.
@@ -48,12 +49,13 @@ class Wait(Enum):
 class Outstanding:
     """A command passed on whose tagged response has not come. Compared by identity: tags may recur."""
 
-    __slots__ = ("login", "name", "tag")
+    __slots__ = ("is_answered", "login", "name", "tag")
 
     def __init__(self, tag: bytes, name: bytes, login: LoginExchange | None) -> None:
         self.tag = tag
         self.name = name
         self.login = login
+        self.is_answered = False  # by data, as far as that is noted
 
 
 class Intake:
@@ -67,6 +69,7 @@ class Intake:
         "_junk_lines",
         "_take_command",
         "_wait",
+        "answer_to_own_id",
         "authenticated",
         "commands",
         "credentials",
@@ -76,10 +79,12 @@ class Intake:
         "own",
         "step",
         "terms",
+        "unfinished",
     )
 
     def __init__(self, terms: Terms, offer: Offer, output: Output, take_command: "Step") -> None:
         """``take_command`` is the step that takes the beginning of a command."""
+        self.answer_to_own_id = b""  # the server's, b"" if there is none
         self.authenticated = False
         self.credentials: Credentials | None = None
         self.terms = terms
@@ -87,6 +92,7 @@ class Intake:
         self.output = output
         self.commands = CommandFramer(MAX_LINE_BEFORE_LOGIN)
         self.outstanding: list[Outstanding] = []
+        self.unfinished: Outstanding | None = None  # passed on, and the client may have more of it to send
         self.own: Command | None = None  # carried out by the proxy itself, or waiting for its turn to be
         self._take_command = take_command
         self._junk_lines = 0
@@ -103,6 +109,15 @@ class Intake:
     def is_behind(self) -> bool:
         """Whether something that the client has sent, which may be a whole SUBMIT, still waits for the server."""
         return self._wait is Wait.BARRIER or (self.commands.holds_octets and not self._is_taking())
+
+    @property
+    def awaits_server(self) -> bool:
+        """Whether the server still has to say something that needs no more octets of the client's.
+
+        That is a greeting, a continuation, a response to a command that has been passed on whole, or the rest of one.
+        """
+        lacks_octets = self._wait is None and self.unfinished in self.outstanding
+        return self._wait is not None or len(self.outstanding) > lacks_octets or not self.output.at_boundary
 
     @property
     def is_switching(self) -> bool:
@@ -145,7 +160,12 @@ class Intake:
         self._wait = Wait.END
 
     def _is_taking(self) -> bool:
-        return self._wait is None and len(self.outstanding) < MAX_OUTSTANDING and len(self.output.unsaid) < MAX_UNSAID
+        return (
+            self._wait is None
+            and len(self.outstanding) < MAX_OUTSTANDING
+            and len(self.output.unsaid) < MAX_UNSAID
+            and self.output.untaken < MAX_UNTAKEN
+        )
 
     def _advance(self) -> None:
         while self._is_taking() and self.step(self):
@@ -171,6 +191,19 @@ class Intake:
         self._wait = None
         return wait is not Wait.OWN_LITERAL
 
+    @property
+    def may_answer_id(self) -> bool:
+        """Whether a client's ID that the server does not answer with data gets what the server answered the proxy's.
+
+        Cyrus answers one ID before login with data, and that is the proxy's own.
+        """
+        return not self.authenticated and bool(self.answer_to_own_id)
+
+    def note_data(self) -> None:
+        """Note that data has come: it answers the oldest command that is outstanding."""
+        if self.outstanding:
+            self.outstanding[0].is_answered = True
+
     def completed(self, tag: bytes, ok: bool) -> None:
         """Take a tagged response: the oldest command with its tag is complete (RFC 9051 2.2.1)."""
         for index, outstanding in enumerate(self.outstanding):
@@ -186,6 +219,8 @@ class Intake:
             self._finish_login(command.login, ok)
         elif command.name == b"UNAUTHENTICATE" and ok:
             self._forget_user()
+        elif command.name == b"ID" and ok and self.may_answer_id and not command.is_answered:
+            self.output.actions.append(ToClient(self.answer_to_own_id))
 
     def _finish_login(self, login: LoginExchange, ok: bool) -> None:
         if self.authenticated:  # a second AUTHENTICATE changes nothing about who the user is
@@ -208,12 +243,13 @@ class Intake:
         self.credentials = None
         self.commands.max_line = MAX_LINE_BEFORE_LOGIN
         self.offer.unauthenticated()
+        self.output.actions.append(LoggedOut())
 
     # What steps do --------------------------------------------------------------------------------------------------
 
     def expect_command(self) -> None:
         """Have the next octets begin a command."""
-        self._asking = self._wait = self.own = None
+        self._asking = self._wait = self.own = self.unfinished = None
         self.step = self._take_command
 
     def pass_command(self, command: Command, line: bytes, login: LoginExchange | None = None) -> Outstanding:

@@ -37,10 +37,18 @@ class Credentials:
     secret: str = field(repr=False)
     mechanism: str
 
+    @property
+    def account(self) -> str:
+        """The user in the one spelling by which limits, journal, log and status know it: servers take ALICE for alice.
+
+        The servers themselves are told ``user``, as the client wrote it.
+        """
+        return self.user.casefold()
+
 
 # astring = 1*ASTRING-CHAR / string. Atoms are taken as servers take them here, "%", "*" and 8-bit included: Dovecot's
 # master users log in as fred*admin, and imaplib does not quote a user name.
-_ARGUMENT = rb'(?:[^\x00-\x20"{\x7f]+|"(?:[^"\\\x00\r\n]|\\["\\])*"|\{[0-9]{1,20}\+?\})'
+_ARGUMENT = rb'(?:[^\x00-\x20"{\x7f]++|"[^"\\\x00\r\n]*+(?:\\["\\][^"\\\x00\r\n]*+)*+"|\{[0-9]{1,20}\+?\})'
 _ARGUMENTS = re.compile(rb"(" + _ARGUMENT + rb")(?: (" + _ARGUMENT + rb"))?")
 _ESCAPED = re.compile(rb'\\(["\\])')
 
@@ -71,7 +79,7 @@ class LoginExchange:
         """``mechanism`` is in upper case, and None for LOGIN."""
         self._mechanism = mechanism
         self._text = b""
-        self._literals: list[bytes] = []
+        self._literals: list[bytearray] = []
         self._responses: list[bytes] = []
 
     def follow(self, text: bytes, literal: Literal | None, takes_unasked: Callable[[int], bool]) -> None:
@@ -82,8 +90,8 @@ class LoginExchange:
         """
         self._text += text
         if literal is not None:
-            self._literals.append(b"")
-        arguments = login_arguments(self._text, self._literals)
+            self._literals.append(bytearray())
+        arguments = self._arguments()
         if arguments is None or (literal is None and len(arguments) != 2):
             raise ClientError("LOGIN takes a user name and a password")
         if literal is None:
@@ -106,10 +114,13 @@ class LoginExchange:
         """Return what has passed, or None where that cannot be read."""
         if self._mechanism is not None:
             return credentials_from_sasl(self._mechanism, self._responses)
-        arguments = login_arguments(self._text, self._literals)
+        arguments = self._arguments()
         if arguments is None or len(arguments) != 2:
             return None
         return credentials_from_login(*arguments)
+
+    def _arguments(self) -> tuple[bytes, ...] | None:
+        return login_arguments(self._text, [*map(bytes, self._literals)])
 
 
 def _value(argument: bytes, contents: Iterator[bytes]) -> bytes:

@@ -91,6 +91,7 @@ class _Exchange:
         self._login = login
 
     def expect_response(self, intake: Intake) -> None:
+        intake.unfinished = self._command
         intake.step = self._pass_response
         intake.await_decision(self._command, Wait.DECISION)
 

@@ -64,7 +64,7 @@ class ProxyHeaderReader:
     __slots__ = ("_octets", "leftover")
 
     def __init__(self) -> None:
-        self._octets = b""
+        self._octets = bytearray()
         self.leftover = b""  # what came behind the header
 
     @property
@@ -89,7 +89,7 @@ class ProxyHeaderReader:
     def _read_v1(self) -> ProxyHeader | None:
         size = self._octets.find(b"\n", 0, MAX_V1) + 1
         if size:
-            line, self.leftover = self._octets[:size], self._octets[size:]
+            line, self.leftover = bytes(self._octets[:size]), bytes(self._octets[size:])
             return _header_of_v1(line)
         if len(self._octets) >= MAX_V1:
             raise ProxyHeaderError("PROXY header too long")
@@ -108,7 +108,7 @@ class ProxyHeaderReader:
         size = self._size_of_v2()
         if not size or len(self._octets) < size:
             return None
-        header, self.leftover = self._octets[:size], self._octets[size:]
+        header, self.leftover = bytes(self._octets[:size]), bytes(self._octets[size:])
         _, command, family, _ = _V2_BEGINNING.unpack_from(header)
         return _header_of_v2(command, family, header[_V2_BEGINNING.size :])
 
@@ -154,16 +154,17 @@ def _header_of_v2(command: int, family: int, rest: bytes) -> ProxyHeader:
 
 
 def _says_tls(values: bytes) -> bool:
-    is_tls = False
-    while values:
-        if len(values) < _VALUE.size:
+    is_tls, position = False, 0
+    while position < len(values):
+        start = position + _VALUE.size
+        if start > len(values):
             raise ProxyHeaderError("malformed PROXY header")
-        kind, size = _VALUE.unpack_from(values)
-        value, values = values[_VALUE.size : _VALUE.size + size], values[_VALUE.size + size :]
-        if len(value) < size or (kind == _SSL and size < _SSL_VALUE.size):
+        kind, size = _VALUE.unpack_from(values, position)
+        position = start + size
+        if position > len(values) or (kind == _SSL and size < _SSL_VALUE.size):
             raise ProxyHeaderError("malformed PROXY header")
         if kind == _SSL:
-            is_tls = bool(value[0] & _CLIENT_SPEAKS_TLS)
+            is_tls = bool(values[start] & _CLIENT_SPEAKS_TLS)
     return is_tls
 
 

@@ -4,6 +4,7 @@ It exits with one of ``os.EX_…`` (sysexits.h), by which its caller goes on.
 """
 
 import os
+import platform
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,10 +12,12 @@ from contextlib import contextmanager, suppress
 from os import EX_DATAERR, EX_IOERR, EX_OK, EX_SOFTWARE, EX_USAGE
 from typing import BinaryIO, TextIO
 
+from imapproxy import __version__
 from imapproxy.client import reference_part
 from imapproxy.sendmail.accounts import Account, account_of
 from imapproxy.sendmail.command_line import Attachment, CommandLine, parse_command_line
 from imapproxy.sendmail.connection import Connection
+from imapproxy.sendmail.crash_report import crash_report
 from imapproxy.sendmail.credentials import ask_at_terminal, credentials_of, exposure
 from imapproxy.sendmail.draft import Envelope, draft_of, from_address
 from imapproxy.sendmail.failure import Failure
@@ -31,6 +34,7 @@ _UNIQUE = 16
 
 INTERRUPTED = 130  # as the shell has it for SIGINT
 
+_MAY_BE_SENT = "the message may have been sent"
 _PLAIN_SUCCESS = "SUBMIT completed"
 
 
@@ -45,8 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except Exception as failure:  # a caller that is shown a traceback cannot tell what became of the message
-        _say(f"unexpected {type(failure).__name__}; please report it")
+    except Exception as failure:
+        # What became of the message comes first: it is all that some callers show.
+        sent = f"{_MAY_BE_SENT}; " if _MAY_BE_SENT in getattr(failure, "__notes__", ()) else ""
+        report = crash_report(failure, __version__, platform.python_version())
+        _say(f"unexpected {type(failure).__name__}; {sent}please report it with these lines:\n{report}")
         return EX_SOFTWARE
     finally:
         _leave(sys.stdout)
@@ -90,7 +97,7 @@ def _send(command_line: CommandLine) -> None:
     account = account_of(command_line.wanted, os.environ, from_address(octets) or command_line.sender)
     draft = _draft(octets, command_line, account)
     connection = _connection(account)
-    with _told_if_interrupted(connection):
+    with _told_if_it_may_be_sent(connection):
         with connection:
             if command_line.verbose:
                 _say(f"logged in to {account.server} as {account.user}; sending {len(draft)} octets")
@@ -107,14 +114,20 @@ def _draft(octets: bytes, command_line: CommandLine, account: Account) -> bytes:
 
 
 @contextmanager
-def _told_if_interrupted(connection: Connection) -> Iterator[None]:
-    """Make a Failure of an interruption that comes too late to be certain that nothing was sent."""
+def _told_if_it_may_be_sent(connection: Connection) -> Iterator[None]:
+    """Say of what ends the program too late that the message may have been sent."""
     try:
         yield
     except KeyboardInterrupt:
         if not connection.may_have_sent:
             raise
-        raise Failure(INTERRUPTED, "interrupted; the message may have been sent") from None
+        raise Failure(INTERRUPTED, f"interrupted; {_MAY_BE_SENT}") from None
+    except Failure:
+        raise
+    except Exception as failure:
+        if connection.may_have_sent:
+            failure.add_note(_MAY_BE_SENT)
+        raise
 
 
 def read_message(stream: BinaryIO, dot_ends: bool, most: int = MAX_MESSAGE) -> bytes:

@@ -46,7 +46,7 @@ def read_original(octets: bytes) -> Original:
 
 def _with_line_ends(octets: bytes) -> bytes:
     line_ends = LineEnds()
-    return line_ends.feed(octets) + line_ends.finish()
+    return b"".join([*line_ends.feed(octets), *line_ends.finish()])
 
 
 def _fields_end(lines: bytes, start: int) -> int:

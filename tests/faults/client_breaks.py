@@ -1,13 +1,15 @@
 """The client goes: behind each octet of its command, and at each step of what the proxy does for it."""
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from threading import Event
 
-from tests.faults.breaks import Break, Try, break_of
-from tests.faults.house import House
+from tests.faults.breaks import Break, Submit, break_of
+from tests.faults.house import STARTTLS, House
 from tests.faults.steps import Moment, imap_moments, smtp_moments
-from tests.faults.submissions import ALL, PLAIN, USUAL, Draft
+from tests.faults.submissions import ALL, PLAIN, SECURED, USUAL, Draft
 from tests.functional.fake_imap import Peer
 from tests.functional.process import PATIENCE
 
@@ -17,11 +19,13 @@ LEAVES: Mapping[str, Leave] = {"FIN": Peer.close, "RST": Peer.reset}
 # Of a longer command: each octet this near to its ends, and each so many-th of its middle.
 EDGE = 40
 STRIDE = 20
+# How much of its first message by TLS the client sends.
+HANDSHAKE_SHARES = (0.0, 0.5, 1.0)
 
 
 def vanishing(way: str) -> Iterator[Break]:
     """The client sends its command up to there, and goes."""
-    for submission in USUAL:
+    for submission in (*USUAL, SECURED):
         length = len(submission.draft(0).command)
         for cut in range(length + 1) if submission is PLAIN else _cuts(length):
             broken = break_of(submission, f"behind octet {cut} of {length}", _vanish(LEAVES[way], cut))
@@ -37,7 +41,7 @@ def _is_sent(way: str, is_whole: bool) -> bool | None:
     return None if is_whole and way == "RST" else is_whole
 
 
-def _vanish(leave: Leave, cut: int) -> Try:
+def _vanish(leave: Leave, cut: int) -> Submit:
     return lambda house, draft: _send_and_leave(house, draft.command[:cut], leave)
 
 
@@ -51,7 +55,7 @@ def vanishing_before_the_literal(way: str) -> Iterator[Break]:
     yield replace(broken, is_sent=False)
 
 
-def _vanish_in_line(leave: Leave, cut: int) -> Try:
+def _vanish_in_line(leave: Leave, cut: int) -> Submit:
     return lambda house, draft: _send_and_leave(house, draft.synchronizing_command[:cut], leave)
 
 
@@ -61,6 +65,41 @@ def _once_invited(leave: Leave) -> Leave:
         leave(client)
 
     return leave_then
+
+
+def vanishing_in_starttls(way: str) -> Iterator[Break]:
+    """The client asks for TLS up to there, and goes; last, in the middle of its first words by TLS."""
+    for cut in range(len(STARTTLS) + 1):
+        broken = break_of(SECURED, f"behind octet {cut} of STARTTLS", _vanish_in_starttls(LEAVES[way], cut, 0.0))
+        yield replace(broken, is_sent=False)
+    for share in HANDSHAKE_SHARES:
+        broken = break_of(
+            SECURED, f"behind {share} of its hello", _vanish_in_starttls(LEAVES[way], len(STARTTLS), share)
+        )
+        yield replace(broken, is_sent=False)
+
+
+def _vanish_in_starttls(leave: Leave, cut: int, share: float) -> Submit:
+    def attempt(house: House, _: Draft) -> None:
+        with house.stranger() as client:
+            client.send(STARTTLS[:cut])
+            if cut == len(STARTTLS):
+                assert client.answer(b"T").startswith(b"OK")
+                hello = _client_hello()
+                client.send(hello[: round(share * len(hello))])
+            leave(client)
+            house.met.set()
+
+    return attempt
+
+
+def _client_hello() -> bytes:
+    """Return what a client says first by TLS."""
+    said = ssl.MemoryBIO()
+    stream = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), said, server_hostname="localhost")
+    with suppress(ssl.SSLWantReadError):
+        stream.do_handshake()
+    return said.read()
 
 
 def _send_and_leave(house: House, octets: bytes, leave: Leave) -> None:
@@ -77,13 +116,13 @@ def vanishing_meanwhile(way: str) -> Iterator[Break]:
             yield replace(break_of(submission, f"at {moment.name}", _vanish_at(moment, LEAVES[way])), is_sent=True)
 
 
-def _vanish_at(moment: Moment, leave: Leave) -> Try:
+def _vanish_at(moment: Moment, leave: Leave) -> Submit:
     def attempt(house: House, draft: Draft) -> None:
         gone = Event()
         with house.client() as client:
             moment.arm(house, lambda: gone.wait(PATIENCE))
             client.send(draft.command)
-            assert house.met.wait(PATIENCE)
+            house.await_met()
             leave(client)
             gone.set()
 

@@ -1,29 +1,21 @@
 """The disk on which journal and log lie is full, from one moment of a submission until its client is answered."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
 from tests.faults.breaks import Break, break_of
 from tests.faults.house import House, told
 from tests.faults.small_disk import can_mount
-from tests.faults.steps import Moment, imap_moments, smtp_moments
-from tests.faults.submissions import USUAL, Draft, Submission
+from tests.faults.steps import Moment, imap_moments, login, smtp_moments
+from tests.faults.submissions import USUAL, Draft
 
 
 def full_disk() -> Iterator[Break]:
     """The disk fills at each step, and before the first; there is no break where no disk can be mounted."""
     for submission in USUAL if can_mount() else ():
-        for moment in (_beforehand(submission), *smtp_moments(submission), *imap_moments(submission)):
+        for moment in (login(submission), *smtp_moments(submission), *imap_moments(submission)):
             yield _full(moment)
-
-
-def _beforehand(submission: Submission) -> Moment:
-    def arm(house: House, act: Callable[[], object]) -> None:
-        house.met.set()
-        act()
-
-    return Moment("login", submission, arm)
 
 
 def _full(moment: Moment) -> Break:

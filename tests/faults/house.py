@@ -7,40 +7,31 @@ import resource
 import select
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
+from tests.faults.questions import submitting
+from tests.faults.setup import Setup, Tls
 from tests.faults.small_disk import SmallDisk, mounted
-from tests.faults.submissions import BCC, LARGE, MAILBOXES, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
+from tests.faults.style import Style
+from tests.faults.submissions import BCC, LARGE, PLAIN, RECIPIENTS, REFERRING, STORED, Draft, Submission
+from tests.faults.wire import Stretch, Wires
 from tests.functional.delivered import BOUNDARY, without_trace
+from tests.functional.fake_imap import PATIENCE as CLIENT_PATIENCE
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import Deviation, FakeMailboxes
-from tests.functional.fake_smtp import FakeSmtp, Script
+from tests.functional.fake_smtp import FakeSmtp, Received, Script
 from tests.functional.process import PATIENCE
 from tests.functional.program import Program
 from tests.functional.scripted import eventually
 
-SMTP_TIMEOUT = 2  # seconds; the proxy waits twice as long for the reply to the final dot
-IDLE_PATIENCE = 300.0  # seconds that the IMAP server bears a proxy that waits for somebody else
-
+# Seconds that a worker has for its submissions once its parent is gone, and some more.
+WORKERS_PATIENCE = 45.0
+STARTTLS = b"T STARTTLS\r\n"
 TO_ALL = tuple(f"RCPT TO:<{recipient}>" for recipient in RECIPIENTS)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the program is run: whether it makes the copy in Sent, by how many workers, and with what room for files.
-
-    ``is_catenating``: the IMAP server puts together what it has itself. ``is_authenticating``: the SMTP server takes
-    mail from who has logged in.
-    """
-
-    is_filed: bool = False
-    workers: int = 1
-    is_on_small_disk: bool = False
-    is_catenating: bool = False
-    is_authenticating: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +59,17 @@ class House:
     smtp: FakeSmtp
     program: Program
     disk: SmallDisk  # only where the style has one
+    wires: Wires  # likewise
 
-    def __init__(self, directory: Path, style: Style) -> None:
+    def __init__(self, directory: Path, style: Style, python_path: Path | None = None) -> None:
+        """``python_path``: where the program is that runs, if it is another than that of this tree."""
         self._directory = directory
         self._style = style
+        self._python_path = python_path
         self._number = 0
         self._port = 0
         self._usual: dict[bytes, str] = {}  # text of a submission -> fingerprint of what comes of it
+        self.dialogues: dict[bytes, Sequence[Stretch]] = {}  # the same -> what passes on the wires, if there are any
         self.met = Event()
 
     @contextmanager
@@ -84,42 +79,30 @@ class House:
         with ExitStack() as stack:
             if self._style.is_on_small_disk:
                 self.disk = stack.enter_context(mounted(self._directory))
-            self.imap = self._new_imap()
-            self.smtp = self._new_smtp()
+            self.setup = Setup(self._directory, self._style)
+            self.imap = self.setup.new_imap()
+            self.smtp = self.setup.new_smtp()
             self._script = dict(self.smtp.script)
             for server in (self.imap, self.smtp):
                 server.__enter__()
             stack.callback(lambda: self.imap.__exit__(None, None, None))
             stack.callback(lambda: self.smtp.__exit__(None, None, None))
-            self.program = Program(self._directory, self.imap.port, self.smtp.port, self._options())
+            ports = self.imap.port, self.smtp.port
+            if self._style.is_wired:
+                self.wires = Wires({"client": 0, "imap": ports[0], "smtp": ports[1]})
+                stack.enter_context(self.wires.open())
+                ports = self.wires.port("imap"), self.wires.port("smtp")
+            self.program = Program(self._directory, *ports, self.setup.options(), python_path=self._python_path)
             stack.callback(self._close)
-            self._port = self.program.ports()[-1]
+            self._find_port()
             self._learn_what_is_usual()
             yield
 
-    def _new_imap(self, port: int = 0) -> FakeMailboxes:
-        imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE)
-        if self._style.is_catenating:
-            imap.capabilities += b" CATENATE"
-        return imap
-
-    def _new_smtp(self, port: int = 0) -> FakeSmtp:
-        login = ("AUTH PLAIN",) if self._style.is_authenticating else ()
-        return FakeSmtp(extensions=("8BITMIME", "SMTPUTF8", *login), port=port)
-
-    def _options(self) -> dict[str, dict[str, str]]:
-        sent = {"sent-mailbox": "Sent"} if self._style.is_filed else {}
-        login = {"smtp-auth": "user"} if self._style.is_authenticating else {}
-        journal = {"journal": str(self._directory / "journal")}
-        return {
-            "listen": {"listen": "127.0.0.1:0", "workers": str(self._style.workers)},
-            "smtp": {"smtp-timeout": str(SMTP_TIMEOUT), **login},
-            "submit": {"mail-domain": "example.com", "max-submissions-per-hour": "0", **journal, **sent},
-        }
-
     def _close(self) -> None:
+        size = self.log_size()
         self.program.stop()
-        self.program.check()
+        self.program.await_workers(WORKERS_PATIENCE)
+        self.program.check(size)
 
     # A client ---------------------------------------------------------------------------------------------------------
 
@@ -129,10 +112,18 @@ class House:
         return submission.draft(self._number)
 
     @contextmanager
-    def client(self) -> Iterator[Peer]:
-        """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
-        with connect(self._port) as client:
+    def stranger(self, patience: float = CLIENT_PATIENCE) -> Iterator[Peer]:
+        """Connect a client that is not logged in; EOFError or OSError if that cannot be had."""
+        with connect(self._port, patience=patience) as client:
             client.line()
+            yield client
+
+    @contextmanager
+    def client(self, patience: float = CLIENT_PATIENCE) -> Iterator[Peer]:
+        """Connect a client, and log it in; EOFError or OSError if that cannot be had."""
+        with self.stranger(patience) as client:
+            if self.setup.tls:
+                start_tls(client, self.setup.tls)
             client.send(b"L LOGIN fred secret\r\n")
             if not client.answer(b"L").startswith(b"OK"):
                 raise EOFError
@@ -148,8 +139,20 @@ class House:
 
     def at_smtp(self, step: str, then: "Script | None" = None, act: Callable[[], object] = nothing) -> None:
         """Have the SMTP server do that when the step comes, by default as usual; ``act`` comes before."""
-        usual = self._script.get(step) or self._script[step.partition(" ")[0]]
-        self.smtp.script[step] = Cue(self.met, act, usual if then is None else then)
+        self.smtp.script[step] = Cue(self.met, act, self.usual_at_smtp(step) if then is None else then)
+
+    def usual_at_smtp(self, step: str) -> Script:
+        """Return what the SMTP server does when nothing is broken."""
+        return self._script.get(step) or self._script[step.partition(" ")[0]]
+
+    def await_met(self) -> None:
+        """Return once the step has come."""
+        assert self.met.wait(PATIENCE), "the step does not come"
+
+    def await_submitting(self, sessions: int) -> None:
+        """Return once so many sessions submit, as the program's status says."""
+        told = partial(submitting, self.setup.control_socket)
+        assert eventually(lambda: told() >= sessions), f"{told()} submit"
 
     def at_imap(self, step: str, deviation: Deviation | None = None, act: Callable[[], object] = nothing) -> None:
         """Have the IMAP server deviate when the step comes, or not; ``act`` comes before."""
@@ -172,8 +175,8 @@ class House:
         before, port = self.imap, self.imap.port
         before.__exit__(None, None, None)
         yield
-        self.imap = self._new_imap(port)
-        self.imap.appended = before.appended
+        self.imap = self.setup.new_imap(port)
+        self.imap.appended, self.imap.missing = before.appended, before.missing
         self.imap.__enter__()
 
     @contextmanager
@@ -182,13 +185,17 @@ class House:
         before, port = self.smtp, self.smtp.port
         before.__exit__(None, None, None)
         yield
-        self.smtp = self._new_smtp(port)
+        self.smtp = self.setup.new_smtp(port)
         self.smtp.messages = before.messages
         self.smtp.__enter__()
 
     def take_back(self) -> None:
         """Have the IMAP server not file what it was last given."""
         self.imap.appended.pop()
+
+    def remove_sent_mailbox(self) -> None:
+        """Have the IMAP server without the mailbox for what was sent."""
+        self.imap.missing.add(self._style.sent_name)
 
     def restart_imap(self) -> None:
         """Have the IMAP server begin anew."""
@@ -207,24 +214,25 @@ class House:
         return self.program.workers()[-1]
 
     @contextmanager
-    def limited(self, limit: int, value: int) -> Iterator[None]:
-        """Let the worker have only so much of something (``resource``); what it has already stays."""
-        pid = self.worker
+    def limited(self, limit: int, value: int, worker: int | None = None) -> Iterator[None]:
+        """Let the worker, or that one, have only so much of something (``resource``); what it has already stays."""
+        pid = self.worker if worker is None else worker
         soft, hard = resource.prlimit(pid, limit)
         resource.prlimit(pid, limit, (value, hard))
         try:
             yield
         finally:
-            resource.prlimit(pid, limit, (soft, hard))
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                resource.prlimit(pid, limit, (soft, hard))
 
     def empty_write_ahead_log(self) -> None:
         """Have the journal need room for whatever is written down next: what is in that file is written over."""
-        with closing(sqlite3.connect(self._directory / "journal")) as database:
+        with closing(sqlite3.connect(self.setup.journal)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def write_ahead_log_size(self) -> int:
         """Return how long that file of the journal's is."""
-        return (self._directory / "journal-wal").stat().st_size
+        return self.setup.journal.with_name("journal-wal").stat().st_size
 
     # What came of it --------------------------------------------------------------------------------------------------
 
@@ -233,26 +241,39 @@ class House:
         self.met.clear()
         self.smtp.messages.clear()
         self.imap.appended.clear()
+        if self._style.is_sent_missing:
+            self.remove_sent_mailbox()
 
     def mend(self) -> None:
         """Have the servers do as usual, and the program run; AssertionError for what went wrong at a server."""
         self.smtp.script = dict(self._script)
         self.imap.replies, self.imap.cues = {}, {}
-        if self.program.process.poll() is not None:
-            self._start()
+        self.revive()
         self.imap.raise_failures()
 
-    def _start(self) -> None:
-        self.program.start()
+    def revive(self) -> None:
+        """Start the program if it has ended, as what supervises services does."""
+        if self.program.process.poll() is not None:
+            self.program.start()
+            self._find_port()
+
+    def _find_port(self) -> None:
         self._port = self.program.ports()[-1]
+        if self._style.is_wired:
+            self.wires.targets["client"] = self._port
+            self._port = self.wires.port("client")
 
     def copies(self, draft: Draft) -> int:
         """Return how often it has come for all of its recipients, as it is when nothing is broken."""
-        return len(self._arrived(draft))
+        return len(self._messages(draft))
 
     def commands(self) -> int:
         """Return how many the servers have been given since they began, by clients and program."""
         return len(self.imap.commands) + len(self.smtp.commands)
+
+    def unfollowed(self, draft: Draft) -> int:
+        """Return after how many copies, the last one aside, the proxy said nothing more to the SMTP server."""
+        return sum(not message.is_followed for message in self._messages(draft)[:-1])
 
     def arrived(self) -> int:
         """Return how many messages have come."""
@@ -260,8 +281,8 @@ class House:
 
     def filed(self, draft: Draft) -> int:
         """Return how many copies of it are in Sent: of what came, octet for octet, but with its Bcc."""
-        sent = {BCC + octets for octets in self._arrived(draft)}
-        return sum(copy.octets in sent for copy in self.imap.appended)
+        sent = {BCC + message.content for message in self._messages(draft)}
+        return sum(copy.octets in sent and copy.mailbox == self._style.sent_name for copy in self.imap.appended)
 
     def appended(self) -> int:
         """Return how many messages have been filed."""
@@ -276,23 +297,24 @@ class House:
             stream.seek(size)
             return stream.read().decode("utf-8")
 
-    def _arrived(self, draft: Draft) -> Sequence[bytes]:
-        usual = self._usual[draft.submission.text]
-        whole = [message.content for message in self.smtp.messages if message.recipients == TO_ALL]
-        return [octets for octets in whole if draft.message_id in octets and fingerprint(octets) == usual]
+    def _messages(self, draft: Draft) -> Sequence[Received]:
+        """Return what has come of it for all of its recipients, as it is when nothing is broken."""
+        usual, is_secured = self._usual[draft.submission.text], self._style.is_secured
+        whole = [one for one in list(self.smtp.messages) if one.recipients == TO_ALL and one.is_secured == is_secured]
+        return [one for one in whole if draft.message_id in one.content and fingerprint(one.content) == usual]
 
     def _learn_what_is_usual(self) -> None:
         for submission in (PLAIN, REFERRING, LARGE):
             self.begin()
             draft = self.new_draft(submission)
-            answer = self.submit(draft)
+            with self.wires.recorded() if self._style.is_wired else nullcontext(()) as self.dialogues[submission.text]:
+                answer = self.submit(draft)
             assert answer == "OK SUBMIT completed", f"told {answer!r}, though nothing is broken"
             (octets,) = [message.content for message in self.smtp.messages]
             assert submission is not REFERRING or STORED.octets in octets
             self._usual[submission.text] = fingerprint(octets)
             self._check_unbroken(draft)
-        assert self._style.is_catenating == any(b"CATENATE" in command for command in self.imap.commands)
-        assert self._style.is_authenticating == ("AUTH" in self.smtp.verbs())
+        self.setup.check(self.imap.commands, self.smtp.verbs())
 
     def _check_unbroken(self, draft: Draft) -> None:
         assert self.copies(draft) == 1, "it does not come for all, or more than once, though nothing is broken"
@@ -300,11 +322,33 @@ class House:
         assert (self.filed(draft), self.appended()) == (copies, copies), "in Sent is not one copy of just what was sent"
 
 
+def start_tls(client: Peer, tls: Tls) -> None:
+    """Speak TLS; EOFError or OSError if that cannot be had."""
+    client.send(STARTTLS)
+    if not client.answer(b"T").startswith(b"OK"):
+        raise EOFError
+    client.begin_tls(tls.client_context(), "localhost")
+
+
 def told(client: Peer, draft: Draft) -> str | None:
     """Submit; return the answer, None where it does not come because the link is lost. TimeoutError where it should."""
     with suppress(EOFError, ConnectionError):
         client.send(draft.command)
         return client.answer(b"S").decode("ascii")
+    return None
+
+
+def told_in_steps(client: Peer, draft: Draft) -> str | None:
+    """Submit likewise, by a client that waits until it is asked for the message."""
+    line, end, rest = draft.synchronizing_command.partition(b"\r\n")
+    with suppress(EOFError, ConnectionError):
+        client.send(line + end)
+        while not (said := client.line()).startswith((b"+", b"S ")):
+            pass
+        if said.startswith(b"+"):
+            client.send(rest)
+            said = b"S " + client.answer(b"S")
+        return said.strip().removeprefix(b"S ").decode("ascii")
     return None
 
 

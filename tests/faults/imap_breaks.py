@@ -1,10 +1,11 @@
 """The IMAP server does not do its part: each answer that is none, at each step of the side connections."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tests.faults.breaks import Break, break_of, prepared
-from tests.faults.house import IDLE_PATIENCE, House, nothing
+from tests.faults.house import House, nothing
 from tests.faults.steps import ImapStep, imap_steps
 from tests.faults.submissions import ALL, Submission
 from tests.functional.fake_imap import Peer
@@ -12,8 +13,8 @@ from tests.functional.fake_mailboxes import Deviation, closes, halves, instead, 
 
 
 def _stays_silent(peer: Peer, _: bytes, __: bytes) -> None:
-    """Say nothing, nor go, for longer than the proxy bears it."""
-    assert peer.ended_within(IDLE_PATIENCE)
+    """Say nothing, until the proxy ends the connection."""
+    peer.rest()
     raise EOFError
 
 
@@ -27,6 +28,8 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "FIN": closes,
 }
 REFUSALS = frozenset({"NO", "BAD"})
+# A server that refuses has not done it.
+UNDOING: Mapping[str, Callable[[House], None]] = {"APPENDED": House.take_back, "CREATE": House.remove_sent_mailbox}
 
 
 def imap_failures() -> Iterator[Break]:
@@ -41,13 +44,14 @@ def imap_silence() -> Iterator[Break]:
     """Yield each step's; the proxy bears it for two minutes."""
     for submission in ALL:
         for step in imap_steps(submission):
-            yield _imap_break(submission, step, "silence", _stays_silent)
+            yield replace(_imap_break(submission, step, "silence", _stays_silent), is_long=True)
 
 
 def _imap_break(submission: Submission, step: ImapStep, name: str, deviation: Deviation) -> Break:
+    undo = UNDOING.get(step.name) if name in REFUSALS else None
+
     def prepare(house: House) -> None:
-        act = house.take_back if (name in REFUSALS and step.name == "APPENDED") else nothing
-        step.arm(house, lambda: house.at_imap(step.name, deviation, act))
+        step.arm(house, lambda: house.at_imap(step.name, deviation, partial(undo, house) if undo else nothing))
 
     broken = break_of(submission, f"{name} at {step}", prepared(prepare))
     return replace(broken, may_lack_copy=step.is_filing)

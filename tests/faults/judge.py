@@ -1,4 +1,4 @@
-"""What came of a submission that was broken and then tried again: the one place that says what is good. Pure."""
+"""What came of a submission that was broken and then tried again: this alone decides what is good. Pure."""
 
 import enum
 import re
@@ -35,77 +35,105 @@ GOOD = frozenset({Verdict.ONCE, Verdict.WINDOW})
 
 
 @dataclass(frozen=True)
+class Try:
+    """A client's try: the answer, None if the connection broke before, and how many copies had been taken by then."""
+
+    told: str | None
+    copies: int
+
+    @property
+    def heard(self) -> Told:
+        """What the answer means."""
+        if self.told is None:
+            return Told.NOTHING
+        if self.told == UNCERTAIN:
+            return Told.UNCERTAIN
+        return Told.SENT if _ok(self.told) else Told.REFUSED
+
+
+@dataclass(frozen=True)
 class Story:
     """A submission, and what followed.
 
-    ``told`` and ``told_again`` are the answers to the first try and to the one after the fault; None where the
-    connection broke before. ``copies_when_told`` and ``copies`` are how many the SMTP server had taken by then.
-    ``is_window``: what the SMTP server said of a message may have been lost. ``is_doubt_logged``: so the log says.
-    ``is_behind_354``: whether it got the message whole may be unknown. ``is_sent``: whether the first try alone must
-    have sent it, None where that depends. ``filed`` copies are in Sent, where there must be one if ``is_filed``; or,
-    where it ``may_lack_copy`` by what was broken, an answer that tells of its lack.
+    ``tries`` are those while something is broken, in their order; ``told_again`` is the answer to the one after, and
+    ``copies`` is how many the SMTP server has taken in the end. ``windows`` are those copies of which the SMTP server's
+    word may have been lost, ``doubts`` is how often the log says so. ``is_behind_354``: whether the SMTP server got the
+    message whole may be unknown. ``is_sent``: whether the first try alone must have sent it, None where that depends.
+    ``filed`` copies are in Sent, where there must be one if ``is_filed``; or, where it ``may_lack_copy`` by what was
+    broken, an answer that tells of its lack.
     """
 
-    told: str | None
-    copies_when_told: int
+    tries: tuple[Try, ...]
     told_again: str | None
     copies: int
-    is_window: bool = False
-    is_doubt_logged: bool = False
+    windows: int = 0
+    doubts: int = 0
     is_behind_354: bool = False
     is_sent: bool | None = None
     is_filed: bool = False
     filed: int = 0
     may_lack_copy: bool = False
 
-    @property
-    def heard(self) -> Told:
-        """What the answer to the first try means."""
-        if self.told is None:
-            return Told.NOTHING
-        if self.told == UNCERTAIN:
-            return Told.UNCERTAIN
-        return Told.SENT if SENT.fullmatch(self.told) else Told.REFUSED
-
     def verdict(self) -> Verdict:
         """Say how good that is."""
-        if self.copies == 0 or (self.heard is Told.SENT and self.copies_when_told == 0):
+        if self.copies == 0 or any(one.copies == 0 for one in self._tries_heard(Told.SENT)):
             return Verdict.LOST
-        if self.copies > 1 and not self._is_excused():
+        if self.copies > 1 and not self._are_excused():
             return Verdict.DOUBLED
         if any(True for _ in self.complaints()):
             return Verdict.WRONG
         return Verdict.WINDOW if self.copies > 1 else Verdict.ONCE
 
-    def _is_excused(self) -> bool:
-        """Whether the second copy is one that nobody could have avoided, and that the log tells of."""
-        return self.copies == 2 and self.is_window and self.is_doubt_logged and self.heard is not Told.SENT
+    def _are_excused(self) -> bool:
+        """Return whether the second copy and all further ones could not be avoided, and the log tells of each."""
+        more = self.copies - 1
+        senders = sum(not SENT_EARLIER.fullmatch(told or "") for told in self._all_told())
+        is_repeated_after_ok = any(one.copies < self.copies for one in self._tries_heard(Told.SENT))
+        return more <= min(self.windows, self.doubts) and self.copies <= senders and not is_repeated_after_ok
+
+    def _tries_heard(self, heard: Told) -> list[Try]:
+        return [one for one in self.tries if one.heard is heard]
+
+    def _all_told(self) -> list[str | None]:
+        return [*(one.told for one in self.tries), self.told_again]
 
     def complaints(self) -> Iterator[str]:
         """Yield what else is not as it must be."""
-        if self.heard is Told.REFUSED and self.copies_when_told:
-            yield f"told {self.told!r}, and it was sent"
-        if self.heard is Told.UNCERTAIN and not (self.is_window or self.is_behind_354):
-            yield f"told {self.told!r}, and it is certain that it was not sent"
+        yield from self._complaints_about_refusals()
+        for one in self._tries_heard(Told.UNCERTAIN):
+            if not (self.windows or self.is_behind_354):
+                yield f"told {one.told!r}, and it is certain that it was not sent"
         if _ok(self.told_again) is None:
             yield f"told {self.told_again!r} when it was tried again"
+        elif self.copies == self.tries[-1].copies and not self._was_sent_before():
+            yield f"told {self.told_again!r} when it was tried again: no copy came of that"
         if self.is_sent not in {None, self._was_sent_before()}:
             yield f"told {self.told_again!r} when it was tried again: the first try {_did(not self.is_sent)} it"
         yield from self._complaints_about_sent()
 
+    def _complaints_about_refusals(self) -> Iterator[str]:
+        """Yield the refusals of what was sent, up to a try whose message may reach the SMTP server in the next one."""
+        before = 0
+        for one in self.tries:
+            if one.heard in {Told.NOTHING, Told.UNCERTAIN}:
+                return
+            if one.heard is Told.REFUSED and one.copies > before:
+                yield f"told {one.told!r}, and it was sent"
+            before = one.copies
+
     def _complaints_about_sent(self) -> Iterator[str]:
         """Yield what is wrong with the copy in Sent, or with what was said of it."""
         most = self.copies if self.is_filed else 0
-        remarks = [match["remark"] for match in map(_ok, (self.told, self.told_again)) if match]
+        remarks = [match["remark"] for match in map(_ok, self._all_told()) if match]
         if self.is_filed and None in remarks and self.filed == 0:
             yield "no copy in Sent, and nothing said of that"
         if self.filed > most:
             yield f"copies in Sent: {self.filed} instead of at most {most}"
         if any(remarks) and not self.is_filed:
-            yield f"told {self.told!r}, then {self.told_again!r}: nobody wants a copy in Sent"
+            yield f"told {self._all_told()!r}: no copy in Sent is wanted"
         elif any(remarks) and not self.may_lack_copy:
-            yield f"told {self.told!r}, then {self.told_again!r}: nothing kept the proxy from filing the copy"
-        elif len(remarks) == 2 and remarks[0] is None and remarks[1]:
+            yield f"told {self._all_told()!r}: nothing kept the proxy from filing the copy"
+        elif None in remarks and any(remarks[remarks.index(None) :]):
             yield f"told {self.told_again!r}, after it was said that there is a copy"
 
     def _was_sent_before(self) -> bool:

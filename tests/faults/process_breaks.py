@@ -10,8 +10,10 @@ from dataclasses import replace
 from time import sleep
 
 from tests.faults.breaks import Attempt, Break, Play, break_of, prepared
-from tests.faults.house import House, Style, await_end
+from tests.faults.house import House, await_end
+from tests.faults.questions import asked_for_status
 from tests.faults.steps import Moment, imap_moments, smtp_moments
+from tests.faults.style import Style
 from tests.faults.submissions import ALL, FILED, REFERRING_AND_FILED, Draft
 
 WORKERS_UNDER_LOAD = 2
@@ -82,7 +84,7 @@ def _blow(
     submit = prepared(lambda house: moment.arm(house, lambda: blow(house)))
 
     def attempt(house: House, draft: Draft) -> str | None:
-        with _ended_by(blow, house):
+        with asked_for_status(house.setup.control_socket), ended_by(blow, house):
             return submit(house, draft)
 
     broken = break_of(moment.submission, f"at {moment.name}{'' if is_taken else ', not taken'}", attempt)
@@ -90,7 +92,7 @@ def _blow(
 
 
 @contextmanager
-def _ended_by(blow: Blow, house: House) -> Iterator[None]:
+def ended_by(blow: Blow, house: House) -> Iterator[None]:
     """See that what is to end by the blow is gone afterwards: until then it may let in another client."""
     if blow in _BLOWS_TO_ALL:
         ending = [house.program.process.pid, *house.program.workers()]
@@ -106,7 +108,7 @@ def blows_under_load(name: str) -> Iterator[Break]:
     for commands in sorted(random.Random(0).sample(range(COMMANDS_OF_LOAD), BLOWS_UNDER_LOAD)):
         yield Break(
             f"after {commands} commands for {len(LOAD)} clients",
-            Style(is_filed=True, workers=WORKERS_UNDER_LOAD),
+            Style("Sent", workers=WORKERS_UNDER_LOAD),
             _loaded(BLOWS[name], commands),
             is_window=name == KILL,
             may_lack_copy=name == KILL,
@@ -116,7 +118,11 @@ def blows_under_load(name: str) -> Iterator[Break]:
 def _loaded(blow: Blow, commands: int) -> Play:
     def play(house: House) -> Sequence[Attempt]:
         drafts = [house.new_draft(submission) for submission in LOAD]
-        with _ended_by(blow, house), ThreadPoolExecutor(len(drafts)) as pool:
+        with (
+            asked_for_status(house.setup.control_socket),
+            ended_by(blow, house),
+            ThreadPoolExecutor(len(drafts)) as pool,
+        ):
             due = house.commands() + commands
             answers = [pool.submit(house.submit, draft) for draft in drafts]
             while house.commands() < due and not _are_done(answers):
@@ -124,7 +130,7 @@ def _loaded(blow: Blow, commands: int) -> Play:
             if not _are_done(answers):
                 house.met.set()
             blow(house)
-        return [Attempt(draft, answer.result()) for draft, answer in zip(drafts, answers, strict=True)]
+        return [Attempt(draft, (answer.result(),)) for draft, answer in zip(drafts, answers, strict=True)]
 
     return play
 

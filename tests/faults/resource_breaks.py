@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 
-from tests.faults.breaks import Break, Try, break_of
+from tests.faults.breaks import Break, Submit, break_of
 from tests.faults.house import House, told
 from tests.faults.submissions import LARGE, PLAIN, REFERRING, REFERRING_AND_FILED, USUAL, Draft, Submission
 
@@ -38,7 +38,7 @@ def without_descriptors_for_a_moment() -> Iterator[Break]:
             yield replace(break_of(submission, f"{left} left", _come(left)), may_lack_copy=True)
 
 
-def _come(left: int) -> Try:
+def _come(left: int) -> Submit:
     def attempt(house: House, draft: Draft) -> str | None:
         with ThreadPoolExecutor(1) as client:
             with house.limited(resource.RLIMIT_NOFILE, _descriptors(left, house)):
@@ -51,8 +51,12 @@ def _come(left: int) -> Try:
 
 
 def _descriptors(left: int, house: House) -> int:
+    return descriptors_limit(left, house.worker)
+
+
+def descriptors_limit(left: int, worker: int) -> int:
     """Return the limit by which as many can be opened: what is opened gets the lowest numbers that are free."""
-    taken = {int(name) for name in os.listdir(f"/proc/{house.worker}/fd")}
+    taken = {int(name) for name in os.listdir(f"/proc/{worker}/fd")}
     free = (number for number in count() if number not in taken)
     return next(islice(free, left, None))
 

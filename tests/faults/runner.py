@@ -4,52 +4,53 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from math import ceil
 from pathlib import Path
 from threading import Semaphore
 from typing import TypeAlias
 
-from tests.faults.breaks import Attempt, Break
-from tests.faults.house import House, Style
-from tests.faults.judge import GOOD, Story, Told, Verdict
-from tests.faults.submissions import PLAIN
+from tests.faults.house import House
+from tests.faults.outcome import Breakable, Result, result
+from tests.faults.style import Style
 
-# Houses of a style: most of a break's time is somebody's silence, so that there are more than processors.
+# Houses of a style: most of a break's time is the silence of a server, so that there are more than processors.
 HOUSES = 10
-# How many are opened at a time: if all were, nobody would be answered within SMTP_TIMEOUT, though nothing is broken.
+# Houses in all where the breaks are random: few of these wait, and who waits too long for a processor is told NO.
+WIRED_HOUSES = 20
+# How many are opened at a time: if all were, no server would answer within the SMTP timeout, though nothing is broken.
 OPENING = 4
+# Breaks under way at a time, but for those that only wait: more would be too slow for those timeouts, too.
+UNDER_WAY = 20
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came of a break: the worst of its submissions, what the clients heard, and what there is to say of it."""
-
-    kind: str
-    name: str
-    verdict: Verdict
-    heard: tuple[Told, ...] = ()
-    complaints: tuple[str, ...] = ()
-
-
-Jobs: TypeAlias = "queue.SimpleQueue[tuple[str, Break]]"
+Jobs: TypeAlias = "queue.SimpleQueue[tuple[str, Breakable]]"
 Report: TypeAlias = Callable[[Result], None]
 
 
-def run(kinds: Mapping[str, Sequence[Break]], directory: Path, report: Report) -> None:
+def run(
+    kinds: Mapping[str, Sequence[Breakable]],
+    directory: Path,
+    report: Report,
+    python_path: Path | None = None,
+    at_least: int = 1,
+) -> None:
     """Do the breaks of all kinds, and report what came of each as it ends; raise what goes wrong with a house.
 
+    ``python_path``: where the program is that is broken, if it is another than that of this tree. ``at_least``: breaks
+    that a house is opened for, which takes as long as some of them.
     Whatever ends it sooner, the houses are closed in order, once the breaks under way are over.
     """
+    directory.mkdir(exist_ok=True)
     waiting: dict[Style, Jobs] = {}
     for kind, breaks in kinds.items():
         for one in breaks:
             waiting.setdefault(one.style, queue.SimpleQueue()).put((kind, one))
-    lanes = [jobs_of_style for jobs_of_style in waiting.items() for _ in range(min(HOUSES, jobs_of_style[1].qsize()))]
-    turns = Semaphore(OPENING)
-    with ThreadPoolExecutor(len(lanes)) as pool:
+    lanes = [(style, jobs) for style, jobs in waiting.items() for _ in range(_houses(style, jobs, waiting, at_least))]
+    turns, under_way = Semaphore(OPENING), Semaphore(UNDER_WAY)
+    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
         served = [
-            pool.submit(_serve, House(directory / str(number), style), turns, jobs, report)
+            pool.submit(_serve, House(directory / str(number), style, python_path), turns, under_way, jobs, report)
             for number, (style, jobs) in enumerate(lanes)
         ]
         try:
@@ -61,7 +62,15 @@ def run(kinds: Mapping[str, Sequence[Break]], directory: Path, report: Report) -
         lane.result()
 
 
-def _serve(house: House, turns: Semaphore, jobs: Jobs, report: Report) -> None:
+def _houses(style: Style, jobs: Jobs, waiting: Mapping[Style, Jobs], at_least: int) -> int:
+    """Return how many houses of a style there are: of those with wires, by its share of all that is to be done."""
+    if not style.is_wired:
+        return min(HOUSES, ceil(jobs.qsize() / at_least))
+    wired = sum(others.qsize() for other, others in waiting.items() if other.is_wired)
+    return ceil(WIRED_HOUSES * jobs.qsize() / wired)
+
+
+def _serve(house: House, turns: Semaphore, under_way: Semaphore, jobs: Jobs, report: Report) -> None:
     """Open a house when there is a turn for it, and do there what is to be done, until nothing is left."""
     with ExitStack() as stack:
         with turns:
@@ -69,82 +78,14 @@ def _serve(house: House, turns: Semaphore, jobs: Jobs, report: Report) -> None:
                 return
             stack.enter_context(house.open())
         for kind, one in _taken(jobs):
-            report(_result(house, kind, one))
+            with nullcontext() if one.is_long else under_way:
+                came = result(house, kind, one)
+            report(came)
 
 
-def _taken(jobs: Jobs) -> Iterator[tuple[str, Break]]:
+def _taken(jobs: Jobs) -> Iterator[tuple[str, Breakable]]:
     while True:
         try:
             yield jobs.get_nowait()
         except queue.Empty:
             return
-
-
-def _result(house: House, kind: str, one: Break) -> Result:
-    try:
-        return _told_of(house, kind, one)
-    except Exception as failure:  # whatever it is, the other breaks are to be done
-        house.mend()
-        return Result(kind, one.name, Verdict.WRONG, complaints=(f"{type(failure).__name__}: {failure}",))
-
-
-def _told_of(house: House, kind: str, one: Break) -> Result:
-    """Bring the fault about, undo it, have the same client try again, and another one come; tell the story."""
-    house.begin()
-    log_size = house.log_size()
-    attempts = one.play(house)
-    if not one.is_taken:
-        house.smtp.messages.clear()
-    copies_when_told = [house.copies(attempt.draft) for attempt in attempts]
-    house.mend()
-    told_again = [house.submit(attempt.draft) for attempt in attempts]
-    complaints = [*_complaints(house, attempts), *_surprises(house.logged_since(log_size))]
-    log = house.logged_since(log_size)
-    stories = [
-        Story(
-            told=attempt.told,
-            copies_when_told=before,
-            told_again=again,
-            copies=house.copies(attempt.draft),
-            is_window=one.is_window,
-            is_doubt_logged=f"double-possible user=fred client=127.0.0.1 message={attempt.draft.name}" in log,
-            is_behind_354=one.is_behind_354,
-            is_sent=one.is_sent,
-            is_filed=attempt.draft.submission.is_filed,
-            filed=house.filed(attempt.draft),
-            may_lack_copy=one.may_lack_copy,
-        )
-        for attempt, before, again in zip(attempts, copies_when_told, told_again, strict=True)
-    ]
-    return _judged(kind, one.name, stories, complaints)
-
-
-def _complaints(house: House, attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Have another client submit; yield what is not as it must be, whatever was broken."""
-    if not house.met.is_set():
-        yield "it did not come to the point where it was to break"
-    if house.arrived() != sum(house.copies(attempt.draft) for attempt in attempts):
-        yield "a message arrived that is not what was submitted, or not for all recipients"
-    if house.appended() != sum(house.filed(attempt.draft) for attempt in attempts):
-        yield "a copy in Sent is not what was sent"
-    stranger = house.new_draft(PLAIN)
-    answer = house.submit(stranger)
-    if answer is None or not answer.startswith("OK SUBMIT completed") or house.copies(stranger) != 1:
-        yield f"the next client is told {answer!r}"
-
-
-def _surprises(log: str) -> Iterator[str]:
-    for surprise in ("Traceback", "session-failed", "thread-failed"):
-        if surprise in log:
-            yield f"{surprise} in the log"
-
-
-def _judged(kind: str, name: str, stories: Sequence[Story], complaints: Sequence[str]) -> Result:
-    order = list(Verdict)
-    verdicts = [story.verdict() for story in stories] + [Verdict.WRONG] * bool(complaints)
-    all_complaints = [*complaints, *(complaint for story in stories for complaint in story.complaints())]
-    if not {*verdicts} <= GOOD:
-        all_complaints += map(str, stories)
-    return Result(
-        kind, name, max(verdicts, key=order.index), tuple(story.heard for story in stories), tuple(all_complaints)
-    )

@@ -1,5 +1,6 @@
 """A small file system, which can be full: only root can have one."""
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -21,13 +22,21 @@ class SmallDisk:
     def fill(self) -> None:
         """Leave no room."""
         with self._filler.open("ab", buffering=0) as stream:
-            disk = os.statvfs(self._directory)
-            if disk.f_bavail:
-                os.posix_fallocate(stream.fileno(), stream.tell(), disk.f_bavail * disk.f_frsize)
+            while room := _room(self._directory):
+                try:
+                    os.posix_fallocate(stream.fileno(), os.fstat(stream.fileno()).st_size, room)
+                except OSError as failure:
+                    if failure.errno != errno.ENOSPC:  # the program has written meanwhile
+                        raise
 
     def clear(self) -> None:
         """Leave all the room that others have not taken."""
         self._filler.unlink(missing_ok=True)
+
+
+def _room(directory: Path) -> int:
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
 
 
 @contextmanager

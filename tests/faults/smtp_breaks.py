@@ -6,7 +6,7 @@ from dataclasses import replace
 from tests.faults.breaks import Break, break_of, prepared
 from tests.faults.house import House
 from tests.faults.steps import smtp_steps
-from tests.faults.submissions import ALL, RECIPIENTS, USUAL, Submission
+from tests.faults.submissions import ALL, RECIPIENTS, SECURED, USUAL, Submission
 from tests.functional.fake_smtp import CLOSE, RESET, SILENCE, Script
 
 REFUSALS: Mapping[str, Script] = {
@@ -22,11 +22,15 @@ FAILURES: Mapping[str, Script] = {
     "RST": RESET,
     "FIN": CLOSE,
 }
-# Whether the message is sent whatever comes there; elsewhere it is not. Who knows no EHLO is told HELO.
+# Whether the message is sent whatever comes there; elsewhere it is not. A server that knows no EHLO is told HELO.
 IS_SENT: Mapping[str, bool | None] = {"EHLO": None, ".": None, "QUIT": True}
 # What comes when the proxy has been told to go ahead.
 BREAKS_OFF: Mapping[str, Script] = {
     f"354 and {name}": ("354 go ahead", end) for name, end in (("silence", SILENCE), ("RST", RESET), ("FIN", CLOSE))
+}
+# What comes in place of the server's part of the handshake.
+HANDSHAKES: Mapping[str, Script] = {
+    f"220 and {name}": ("220 2.0.0 go ahead", FAILURES[name]) for name in ("garbage", "silence", "RST", "FIN")
 }
 
 
@@ -46,6 +50,8 @@ def smtp_failures() -> Iterator[Break]:
         for step in smtp_steps(submission):
             for name, script in FAILURES.items() if step != "." else ():
                 yield _smtp_break(submission, step, name, script)
+    for name, script in HANDSHAKES.items():
+        yield _smtp_break(SECURED, "STARTTLS", name, script)
     for submission in USUAL:
         for name, script in BREAKS_OFF.items():
             yield replace(_smtp_break(submission, "DATA", name, script), is_behind_354=True)
@@ -81,4 +87,4 @@ def _smtp_break(
         house.at_smtp(step, script)
 
     broken = break_of(submission, f"{name} at {step}", prepared(prepare))
-    return replace(broken, is_taken=is_taken, is_window=is_window, is_sent=IS_SENT.get(step, False))
+    return replace(broken, is_taken=is_taken, is_window=is_window, is_sent=IS_SENT.get(step.partition(" ")[0], False))

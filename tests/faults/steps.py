@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from tests.faults.house import House
 from tests.faults.submissions import (
     AUTHENTICATED,
+    AUTOMATIC,
     CATENATED,
+    CREATING,
     FILED,
     RECIPIENTS,
     REFERRING,
     REFERRING_AND_FILED,
+    SECURED,
+    TOLD_OF_CLIENT,
     USUAL,
     Submission,
 )
 
 _SENDING = ("GREETING", "EHLO", "MAIL", *(f"RCPT {recipient}" for recipient in RECIPIENTS), "DATA", ".", "QUIT")
 _LOGGING_IN = ("EHLO", "AUTH", "MAIL")
+_TELLING_OF_CLIENT = ("EHLO", "XCLIENT", "EHLO 2", "MAIL")
+_SECURING = ("EHLO 1", "STARTTLS", "EHLO 2", "MAIL", "DATA", ".", "QUIT")
 
 _READING = ("GREETING", "LOGIN", "EXAMINE", "FETCH 1", "FETCH 2", "FETCH 3", "LOGOUT")
 _FILING = ("GREETING", "LOGIN", "APPEND", "APPENDED", "LOGOUT")
@@ -24,6 +30,11 @@ _FILING = ("GREETING", "LOGIN", "APPEND", "APPENDED", "LOGOUT")
 _READING_AGAIN = ("FETCH 4", "FETCH 5")
 # By that connection too: a text, what the server has, a text.
 _CATENATING = ("CAPABILITY", "APPEND 1", "APPEND 2", "APPENDED", "LOGOUT")
+# The first APPEND finds that the mailbox is missing.
+_CREATING = ("APPEND 1", "CREATE", "SUBSCRIBE", "APPEND 2", "APPENDED", "LOGOUT")
+_FINDING = ("CAPABILITY", "LIST", "APPEND", "APPENDED", "LOGOUT")
+_READING_BY_TLS = ("STARTTLS", "HANDSHAKE", "LOGIN", "EXAMINE", "FETCH 3", "LOGOUT")
+_FILING_BY_TLS = ("STARTTLS", "HANDSHAKE", "LOGIN", "APPEND", "APPENDED", "LOGOUT")
 # These are read while the message is on its way to the SMTP server.
 _BEHIND_354 = ("FETCH 2", "FETCH 3")
 
@@ -46,14 +57,27 @@ class ImapStep:
             prepare()
 
 
-_SMTP_STEPS = {**dict.fromkeys(USUAL, _SENDING), CATENATED: (".", "QUIT"), AUTHENTICATED: _LOGGING_IN}
-_READING_STEPS = {REFERRING: _READING, REFERRING_AND_FILED: _READING}
-_FILING_STEPS = {FILED: _FILING, REFERRING_AND_FILED: (*_READING_AGAIN, *_FILING), CATENATED: _CATENATING}
+_SMTP_STEPS = {
+    **dict.fromkeys(USUAL, _SENDING),
+    CATENATED: (".", "QUIT"),
+    AUTHENTICATED: _LOGGING_IN,
+    TOLD_OF_CLIENT: _TELLING_OF_CLIENT,
+    SECURED: _SECURING,
+}
+_READING_STEPS = {REFERRING: _READING, REFERRING_AND_FILED: _READING, SECURED: _READING_BY_TLS}
+_FILING_STEPS = {
+    FILED: _FILING,
+    REFERRING_AND_FILED: (*_READING_AGAIN, *_FILING),
+    CATENATED: _CATENATING,
+    CREATING: _CREATING,
+    AUTOMATIC: _FINDING,
+    SECURED: _FILING_BY_TLS,
+}
 
 
 def smtp_steps(submission: Submission) -> tuple[str, ...]:
     """Return the steps of the SMTP dialogue, but for those that are as in the usual submissions."""
-    return _SMTP_STEPS[submission]
+    return _SMTP_STEPS.get(submission, ())
 
 
 def imap_steps(submission: Submission) -> tuple[ImapStep, ...]:
@@ -80,6 +104,16 @@ class Moment:
     is_behind_354: bool = False
     is_in_doubt: bool = False
     is_settled: bool = False
+
+
+def login(submission: Submission) -> Moment:
+    """Return the moment at which the client has logged in."""
+
+    def arm(house: House, act: Callable[[], object]) -> None:
+        house.met.set()
+        act()
+
+    return Moment("login", submission, arm)
 
 
 def smtp_moments(submission: Submission) -> Iterator[Moment]:

@@ -1,7 +1,8 @@
 """What is submitted: with and without references, with and without a copy in Sent; each draft another message."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tests.faults.style import Style
 from tests.functional.drafts import BEFORE, draft, forward
 from tests.functional.mail_tree import leaf
 
@@ -23,16 +24,11 @@ _MESSAGE_ID = b"<1@example.com>"
 
 @dataclass(frozen=True)
 class Submission:
-    """One way to use SUBMIT. ``is_filed``: the proxy is one that makes the copy in Sent.
-
-    ``is_catenated``: of what the IMAP server has (RFC 4469). ``is_authenticated``: the SMTP server has the user log in.
-    """
+    """One way to use SUBMIT: what is submitted, and how the proxy and its servers are set up."""
 
     name: str
     text: bytes
-    is_filed: bool = False
-    is_catenated: bool = False
-    is_authenticated: bool = False
+    style: Style = field(default_factory=Style)
 
     def draft(self, number: int) -> "Draft":
         """Return a draft that no other number's is."""
@@ -72,13 +68,19 @@ class Draft:
 
 PLAIN = Submission("plain", _PLAIN)
 REFERRING = Submission("referring", _FORWARD)
-FILED = Submission("filed", _PLAIN, is_filed=True)
-REFERRING_AND_FILED = Submission("referring and filed", _FORWARD, is_filed=True)
+FILED = Submission("filed", _PLAIN, Style("Sent"))
+REFERRING_AND_FILED = Submission("referring and filed", _FORWARD, Style("Sent"))
 # Over what the proxy holds in memory, so that it lies in a file meanwhile.
 LARGE = Submission("large", _LARGE)
-CATENATED = Submission("referring and catenated", _FORWARD, is_filed=True, is_catenated=True)
-AUTHENTICATED = Submission("authenticated", _PLAIN, is_authenticated=True)
+CATENATED = Submission("referring and catenated", _FORWARD, Style("Sent", is_catenating=True))
+AUTHENTICATED = Submission("authenticated", _PLAIN, Style(is_authenticating=True))
+# The mailbox for the copy is missing: [TRYCREATE], CREATE, SUBSCRIBE.
+CREATING = Submission("filed where nothing is", _PLAIN, Style("Sent", is_sent_missing=True))
+AUTOMATIC = Submission("filed by auto", _PLAIN, Style("auto"))
+TOLD_OF_CLIENT = Submission("with XCLIENT", _PLAIN, Style(is_told_of_client=True))
+# STARTTLS of the client, of the IMAP server and of the SMTP server.
+SECURED = Submission("by STARTTLS", _FORWARD, Style("Sent", is_secured=True))
 
 USUAL = (PLAIN, REFERRING, FILED, REFERRING_AND_FILED)
 # With those that differ from the usual ones at a few steps only.
-ALL = (*USUAL, CATENATED, AUTHENTICATED)
+ALL = (*USUAL, CATENATED, AUTHENTICATED, CREATING, AUTOMATIC, TOLD_OF_CLIENT, SECURED)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.faults.judge import Told, Verdict
-from tests.faults.runner import Result
+from tests.faults.outcome import Result
 
 _HEAD = "what is broken"
 _COLUMNS = ("breaks", *(f"told {told.value}" for told in Told), *(verdict.value for verdict in Verdict))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.judge import GOOD, Story, Told, Verdict
+from tests.faults.judge import GOOD, Story, Told, Try, Verdict
 
 SENT = "OK SUBMIT completed"
 EARLIER = "OK SUBMIT completed (accepted earlier, at 2026-11-24 10:00:00 UTC)"
@@ -13,15 +13,22 @@ EARLIER_UNFILED = f"{EARLIER}; perhaps no copy in Sent"
 REFUSED = "NO 451 4.3.0 not now,"
 UNCERTAIN = "NO 4.4.2 delivery uncertain; no reply from the mail server,"
 
+NOTHING_YET = Try(None, 0)
+
 # Sent at the first try, and at the second known to be so.
-SMOOTH = Story(told=SENT, copies_when_told=1, told_again=EARLIER, copies=1)
-# Broken before anybody had got it, and sent at the second try.
-REPEATED = Story(told=None, copies_when_told=0, told_again=SENT, copies=1)
+SMOOTH = Story((Try(SENT, 1),), told_again=EARLIER, copies=1)
+# Broken before the SMTP server got it, and sent at the second try.
+REPEATED = Story((NOTHING_YET,), told_again=SENT, copies=1)
 # Taken by the SMTP server, whose word of it was lost.
-IN_DOUBT = Story(told=UNCERTAIN, copies_when_told=1, told_again=SENT, copies=2, is_window=True, is_doubt_logged=True)
+IN_DOUBT = Story((Try(UNCERTAIN, 1),), told_again=SENT, copies=2, windows=1, doubts=1)
 # Sent by a proxy that makes the copy in Sent, and nothing was in its way; and where something was.
 FILED = replace(SMOOTH, is_filed=True, filed=1)
-HINDERED = replace(FILED, told=UNFILED, told_again=EARLIER_UNFILED, filed=0, may_lack_copy=True)
+HINDERED = replace(FILED, tries=(Try(UNFILED, 1),), told_again=EARLIER_UNFILED, filed=0, may_lack_copy=True)
+LEFT_BEHIND = (Try(None, 1),)  # the client heard nothing of what was sent
+
+
+def refused(told: str = REFUSED) -> tuple[Try]:
+    return (Try(told, 0),)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,7 @@ HINDERED = replace(FILED, told=UNFILED, told_again=EARLIER_UNFILED, filed=0, may
     [
         (SENT, Told.SENT),
         (UNFILED, Told.SENT),
+        (EARLIER, Told.SENT),
         (REFUSED, Told.REFUSED),
         ("NO ,joe@example.com", Told.REFUSED),
         ("BAD what is this", Told.REFUSED),
@@ -37,7 +45,7 @@ HINDERED = replace(FILED, told=UNFILED, told_again=EARLIER_UNFILED, filed=0, may
     ],
 )
 def test_what_an_answer_means(told: str | None, heard: Told) -> None:
-    assert replace(SMOOTH, told=told).heard is heard
+    assert Try(told, 0).heard is heard
 
 
 @pytest.mark.parametrize(
@@ -45,10 +53,14 @@ def test_what_an_answer_means(told: str | None, heard: Told) -> None:
     [
         SMOOTH,
         REPEATED,
-        replace(REPEATED, told=REFUSED),
-        replace(REPEATED, told=UNCERTAIN, is_window=True, is_doubt_logged=True),
-        replace(REPEATED, told=UNCERTAIN, is_behind_354=True),
-        replace(SMOOTH, told=None),
+        replace(REPEATED, tries=refused()),
+        replace(REPEATED, tries=refused(UNCERTAIN), windows=1, doubts=1),
+        replace(REPEATED, tries=refused(UNCERTAIN), is_behind_354=True),
+        replace(SMOOTH, tries=LEFT_BEHIND),
+        # The first is still under way when the client is back.
+        replace(SMOOTH, tries=(NOTHING_YET, Try(EARLIER, 1))),
+        replace(SMOOTH, tries=(NOTHING_YET, Try(REFUSED, 1))),
+        replace(SMOOTH, tries=(*refused(), *refused(), Try(SENT, 1))),
     ],
 )
 def test_one_copy_and_a_second_try_that_is_told_so_are_good(story: Story) -> None:
@@ -61,9 +73,11 @@ def test_one_copy_and_a_second_try_that_is_told_so_are_good(story: Story) -> Non
     [
         replace(REPEATED, copies=0),
         replace(REPEATED, copies=0, told_again=REFUSED),
-        replace(SMOOTH, copies=0, copies_when_told=0),
-        # It came in the end, but who was told OK does not try again.
-        replace(SMOOTH, copies_when_told=0),
+        replace(SMOOTH, copies=0, tries=(Try(SENT, 0),)),
+        # It came in the end, but a client that was told OK does not try again.
+        replace(SMOOTH, tries=(Try(SENT, 0),)),
+        replace(SMOOTH, tries=(Try(EARLIER, 0),)),
+        replace(SMOOTH, tries=(*refused(), Try(SENT, 0), Try(SENT, 1))),
     ],
 )
 def test_no_copy_is_a_loss_whatever_was_told(story: Story) -> None:
@@ -72,16 +86,36 @@ def test_no_copy_is_a_loss_whatever_was_told(story: Story) -> None:
 
 def test_two_copies_are_excused_where_the_reply_was_lost_and_the_log_says_so() -> None:
     assert IN_DOUBT.verdict() is Verdict.WINDOW
-    assert replace(IN_DOUBT, told=None).verdict() is Verdict.WINDOW
+    assert replace(IN_DOUBT, tries=LEFT_BEHIND).verdict() is Verdict.WINDOW
+
+
+def test_a_copy_in_doubt_may_come_while_the_next_try_is_refused() -> None:
+    story = replace(IN_DOUBT, tries=(Try(UNCERTAIN, 0), Try(REFUSED, 1), Try(SENT, 2)), told_again=EARLIER, doubts=2)
+    assert story.verdict() is Verdict.WINDOW
+
+
+def test_three_are_where_it_was_lost_twice() -> None:
+    story = replace(IN_DOUBT, tries=(Try(UNCERTAIN, 1), Try(UNCERTAIN, 2)), copies=3, windows=2, doubts=2)
+    assert story.verdict() is Verdict.WINDOW
+    assert replace(story, tries=(Try(UNCERTAIN, 1), Try(SENT, 2)), copies=2, told_again=EARLIER).verdict() is (
+        Verdict.WINDOW
+    )
 
 
 @pytest.mark.parametrize(
     "story",
     [
-        replace(IN_DOUBT, is_window=False),
-        replace(IN_DOUBT, is_doubt_logged=False),
+        replace(IN_DOUBT, windows=0),
+        replace(IN_DOUBT, doubts=0),
         replace(IN_DOUBT, copies=3),
-        replace(IN_DOUBT, told=SENT),
+        replace(IN_DOUBT, copies=3, windows=2, doubts=1),
+        replace(IN_DOUBT, copies=3, windows=1, doubts=2),
+        # More than there were tries that may have sent it.
+        replace(IN_DOUBT, copies=3, windows=2, doubts=2),
+        replace(IN_DOUBT, told_again=EARLIER),
+        # After the client was told OK.
+        replace(IN_DOUBT, tries=(Try(SENT, 1),)),
+        replace(IN_DOUBT, tries=(Try(SENT, 1), Try(UNCERTAIN, 2)), windows=2, doubts=2),
         replace(SMOOTH, copies=2),
     ],
 )
@@ -92,10 +126,15 @@ def test_else_they_are_a_double(story: Story) -> None:
 @pytest.mark.parametrize(
     ("story", "complaint"),
     [
-        (replace(SMOOTH, told=REFUSED), f"told {REFUSED!r}, and it was sent"),
+        (replace(SMOOTH, tries=(Try(REFUSED, 1),)), f"told {REFUSED!r}, and it was sent"),
+        (replace(SMOOTH, tries=(*refused("NO first,"), Try(REFUSED, 1))), f"told {REFUSED!r}, and it was sent"),
+        (
+            replace(SMOOTH, tries=(Try(SENT, 1),), told_again=SENT),
+            f"told {SENT!r} when it was tried again: no copy came of that",
+        ),
         (replace(REPEATED, told_again=REFUSED), f"told {REFUSED!r} when it was tried again"),
         (replace(REPEATED, told_again=None), "told None when it was tried again"),
-        (replace(REPEATED, told=UNCERTAIN), f"told {UNCERTAIN!r}, and it is certain that it was not sent"),
+        (replace(REPEATED, tries=refused(UNCERTAIN)), f"told {UNCERTAIN!r}, and it is certain that it was not sent"),
         (
             replace(SMOOTH, is_sent=False),
             f"told {EARLIER!r} when it was tried again: the first try sent it",
@@ -114,9 +153,9 @@ def test_what_is_wrong_without_a_loss_or_a_double_is_said(story: Story, complain
     [
         FILED,
         HINDERED,
-        # The one who was to file it has been killed; or only who was to say that it is there.
-        replace(HINDERED, told=None),
-        replace(HINDERED, told=None, filed=1),
+        # The worker that was to file it has been killed; or before it could say that it is there.
+        replace(HINDERED, tries=LEFT_BEHIND),
+        replace(HINDERED, tries=LEFT_BEHIND, filed=1),
         # The IMAP server has filed it, and its word of that was lost.
         replace(HINDERED, filed=1),
         # Each copy sent is another message.
@@ -133,23 +172,23 @@ def test_a_copy_in_sent_is_there_or_is_not_claimed(story: Story) -> None:
     [
         (replace(FILED, filed=0), "no copy in Sent, and nothing said of that"),
         (replace(FILED, filed=0, may_lack_copy=True), "no copy in Sent, and nothing said of that"),
-        (replace(HINDERED, told=SENT), "no copy in Sent, and nothing said of that"),
-        (replace(HINDERED, told=None, told_again=EARLIER), "no copy in Sent, and nothing said of that"),
-        # Whoever repeats it after the first was told that there is none.
+        (replace(HINDERED, tries=(Try(SENT, 1),)), "no copy in Sent, and nothing said of that"),
+        (replace(HINDERED, tries=LEFT_BEHIND, told_again=EARLIER), "no copy in Sent, and nothing said of that"),
+        # The client repeats it after the first was told that there is none.
         (replace(HINDERED, told_again=EARLIER), "no copy in Sent, and nothing said of that"),
         (replace(FILED, filed=2), "copies in Sent: 2 instead of at most 1"),
         (replace(SMOOTH, filed=1), "copies in Sent: 1 instead of at most 0"),
         (
-            replace(HINDERED, told=SENT, filed=1),
+            replace(HINDERED, tries=(Try(SENT, 1),), filed=1),
             f"told {EARLIER_UNFILED!r}, after it was said that there is a copy",
         ),
         (
-            replace(FILED, told=None, told_again=EARLIER_UNFILED),
-            f"told None, then {EARLIER_UNFILED!r}: nothing kept the proxy from filing the copy",
+            replace(FILED, tries=LEFT_BEHIND, told_again=EARLIER_UNFILED),
+            f"told {[None, EARLIER_UNFILED]!r}: nothing kept the proxy from filing the copy",
         ),
         (
             replace(SMOOTH, told_again=EARLIER_UNFILED),
-            f"told {SENT!r}, then {EARLIER_UNFILED!r}: nobody wants a copy in Sent",
+            f"told {[SENT, EARLIER_UNFILED]!r}: no copy in Sent is wanted",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """The table of the fault harness."""
 
 from tests.faults.judge import Told, Verdict
-from tests.faults.runner import Result
+from tests.faults.outcome import Result
 from tests.faults.table import table
 
 RESULTS = [

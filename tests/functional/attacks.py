@@ -66,4 +66,4 @@ def as_part(header: bytes, body: bytes) -> bytes:
 
 
 def mended(octets: bytes) -> bytes:
-    return re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
+    return re.sub(rb"\r+\n|\r|\n", b"\r\n", octets)

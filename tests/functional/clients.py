@@ -113,8 +113,8 @@ class RecordingClient(imaplib.IMAP4):
     def converse(self, lines: bytes, last_tag: bytes) -> None:
         """Send bytes as they are, and read until the answer with that tag."""
         self.send(lines)
-        while not self.readline().startswith(last_tag + b" "):
-            pass
+        while not (line := self.readline()).startswith(last_tag + b" "):
+            assert line, f"the server has ended the connection: {self.heard()[-500:]!r}"
 
 
 class Inflating(io.RawIOBase):

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.functional.certificates import Certificates, Pair, make_certificates
+from tests.functional.courier import Courier, running_courier
+from tests.functional.cyrus import Cyrus, running_cyrus
 from tests.functional.dovecot import Dovecot, SecuredDovecot, running_dovecot, running_secured_dovecot
+from tests.functional.exim import Exim, running_exim
+from tests.functional.imap_servers import IMAP_SERVERS, ImapServer, RealImapServer
 from tests.functional.postfix import Postfix, running_postfix
 from tests.functional.process import public_directory
-from tests.functional.secured import pairs_by_address
+from tests.functional.secured import GOOD, pairs_by_address
+from tests.functional.unpacked import Unpacked, unpacked
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +55,45 @@ def secured_dovecot(pairs: dict[str, Pair]) -> Iterator[SecuredDovecot]:
 def postfix(dovecot: Dovecot, pairs: dict[str, Pair]) -> Iterator[Postfix]:
     with running_postfix(dovecot.auth_port, pairs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Unpacked]:
+    """Return the servers that no test may install."""
+    with unpacked() as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def cyrus(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Cyrus]:
+    with running_cyrus(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def courier(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Courier]:
+    with running_courier(programs, pairs[GOOD]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exim(programs: Unpacked, pairs: dict[str, Pair]) -> Iterator[Exim]:
+    with running_exim(programs, pairs[GOOD]) as server:
+        yield server
+
+
+# The tables
+
+
+@pytest.fixture(scope="session", params=IMAP_SERVERS, ids=lambda row: row.name)
+def imap_row(request: pytest.FixtureRequest) -> ImapServer:
+    """Return each row of the table of IMAP servers, one after the other."""
+    row: ImapServer = request.param
+    return row
+
+
+@pytest.fixture(scope="session")
+def imap(request: pytest.FixtureRequest, imap_row: ImapServer) -> RealImapServer:
+    """Return the server that the row describes."""
+    server: RealImapServer = request.getfixturevalue(imap_row.name)
+    return server

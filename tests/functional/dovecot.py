@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class Dovecot:
     directory: Path
     port: int
     auth_port: int
+    prefix: str = ""
     user_numbers: Iterator[int] = field(default_factory=count)
 
     def maildir(self, user: str) -> Path:
@@ -100,6 +102,10 @@ class Dovecot:
             shutil.copytree(mail, self.maildir(user))
             give_to(account(), self.maildir(user))
         return user
+
+    def deliver(self, user: str, octets: bytes, mailbox: str = "INBOX") -> None:
+        """Put a message into a user's mailbox as a delivery agent does."""
+        deliver(account(), self.maildir(user) / ("" if mailbox == "INBOX" else f".{mailbox}"), octets)
 
 
 @contextmanager
@@ -227,6 +233,13 @@ def write_files(dovecot: Dovecot, owner: pwd.struct_passwd, additions: str) -> N
     for name in ("home", "mail"):
         (directory / name).mkdir()
     give_to(owner, directory)
+
+
+def deliver(owner: pwd.struct_passwd, maildir: Path, octets: bytes) -> None:
+    """Put a message with CRLF lines into an account's maildir as new mail comes."""
+    with tempfile.NamedTemporaryFile(dir=maildir / "new", delete=False) as file:
+        file.write(octets.replace(b"\r\n", b"\n"))
+    give_to(owner, Path(file.name))
 
 
 def give_to(owner: pwd.struct_passwd, path: Path) -> None:

@@ -35,7 +35,7 @@ from typing import Self, TypeAlias
 
 from tests.protocol.script import octets_of
 
-PATIENCE = 25  # seconds that a peer may stay silent, or leave unread what is said to it
+PATIENCE = 60  # seconds that a peer may stay silent, or leave unread what is said to it
 MAX_LINE = 1 << 20  # octets of a line
 READ_SIZE = 1 << 16
 
@@ -176,7 +176,8 @@ class Peer:
     def hang_up(self) -> None:
         """Have another thread's wait end."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Not the method of a TLS socket, which would end TLS under the thread that uses it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _receive(self) -> None:
         octets = self._socket.recv(READ_SIZE)
@@ -191,14 +192,19 @@ def _difference(came: bytes, expected: bytes) -> str:
     return f"from octet {same}: {came[where]!r} instead of {expected[where]!r}"
 
 
-def connect(port: int, receive_buffer: int | None = None, address: str = "127.0.0.1") -> Peer:
-    """Return a client's end of a new connection; a small ``receive_buffer`` makes it feel how slowly it reads."""
+def connect(
+    port: int, receive_buffer: int | None = None, address: str = "127.0.0.1", patience: float = PATIENCE
+) -> Peer:
+    """Return a client's end of a new connection; a small ``receive_buffer`` makes it feel how slowly it reads.
+
+    The server may then stay silent for ``patience`` seconds.
+    """
     stream = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     if receive_buffer is not None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     stream.settimeout(PATIENCE)
     stream.connect((address, port))
-    return Peer(stream)
+    return Peer(stream, patience)
 
 
 class Listener:
@@ -344,7 +350,7 @@ class FakeImap(Listener):
             self._open.add(peer)
         try:
             self._script(peer)
-        except (EOFError, ConnectionError):  # the client has left
+        except (EOFError, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # the client has left
             pass
         except BaseException as failure:  # it is raised in the test's thread
             if not self._stopping:

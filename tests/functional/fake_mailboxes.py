@@ -14,10 +14,13 @@ A step of the dialogue is named ``GREETING``, ``LOGIN`` (whatever the mechanism)
 and how often it came (``FETCH 2``, ``EXAMINE 1``; looked up first), or is what comes after APPEND's literal:
 ``APPENDED``. What the server then does in place of, or with, its usual answer is a ``Deviation``; ``cues`` are what is
 done before, whatever the answer. Where ``capabilities`` say CATENATE, each text of such an APPEND is an ``APPEND``.
+With a ``context``, the server does STARTTLS, and what comes in place of its part of the handshake is ``HANDSHAKE``.
+A mailbox that is ``missing`` is there once it is created; an APPEND to it before is answered with [TRYCREATE].
 """
 
 import base64
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -111,6 +114,7 @@ GRAMMAR = {
         b"CAPABILITY": rb"",
         b"NOOP": rb"",
         b"LOGOUT": rb"",
+        b"STARTTLS": rb"",
         b"CLOSE": rb"",
         b"UNSELECT": rb"",
         b"ID": rb"NIL|\([ -~]*\)",
@@ -119,6 +123,7 @@ GRAMMAR = {
         b"EXAMINE": ASTRING,
         b"CREATE": ASTRING,
         b"SUBSCRIBE": ASTRING,
+        b"NAMESPACE": rb"",
         b"LIST": rb'(?:\(SPECIAL-USE\) )?"" (?:\*|"\*")(?: RETURN \(SPECIAL-USE\))?',
         b"UID FETCH": rb"(?P<uid>[1-9]\d*) \(?(?P<items>[ -~]+?)\)?",
         b"APPEND": ASTRING
@@ -127,21 +132,29 @@ GRAMMAR = {
     }.items()
 }
 ITEM = re.compile(rb"UID|FLAGS|RFC822\.SIZE|BODYSTRUCTURE|BODY\.PEEK\[([0-9A-Z.]*)\](?:<(\d+)\.(\d+)>)?")
-# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5).
+# What stands between the texts of a CATENATE, or behind them; a URL as the proxy makes them (RFC 4469 section 5):
+# relative to the mailbox that is EXAMINEd, as one of another form may change something in the mailbox.
 CATENATION = re.compile(rb' ?(?P<urls>(?:URL "[^"]+" ?)*)(?:TEXT \{(?P<size>\d+)\}|\))')
-URL = re.compile(rb'URL "/([^;]+);UIDVALIDITY=(\d+)/;UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
+URL = re.compile(rb'URL ";UID=(\d+)(?:/;SECTION=([0-9A-Z.]+))?"')
 
 
 class FakeMailboxes(FakeImap):
     """The server; mailbox names are as on the wire, in modified UTF-7."""
 
     def __init__(
-        self, mailboxes: Mapping[bytes, Mapping[int, Entity]], port: int = 0, patience: float = PATIENCE
+        self,
+        mailboxes: Mapping[bytes, Mapping[int, Entity]],
+        port: int = 0,
+        patience: float = PATIENCE,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(self._serve_connection, port, patience)
+        self.context = context
         self.mailboxes = {name: dict(messages) for name, messages in mailboxes.items()}
         self.capabilities = CAPABILITIES
         self.listing = b""
+        self.namespaces = b""
+        self.missing: set[bytes] = set()
         self.uidvalidity = UIDVALIDITY
         self.replies: dict[str, Deviation] = {}
         self.cues: dict[str, Callable[[], object]] = {}
@@ -159,8 +172,8 @@ class FakeMailboxes(FakeImap):
         self._client_comes.clear()
         mailboxes = {name: dict(messages) for name, messages in self.mailboxes.items()}
         yield self
-        self.replies, self.cues, self.mailboxes, self.listing = {}, {}, mailboxes, b""
-        self.capabilities, self.uidvalidity = CAPABILITIES, UIDVALIDITY
+        self.replies, self.cues, self.mailboxes, self.listing, self.missing = {}, {}, mailboxes, b"", set()
+        self.capabilities, self.uidvalidity, self.namespaces = CAPABILITIES, UIDVALIDITY, b""
         self.raise_failures()
 
     def client_comes(self) -> None:
@@ -198,6 +211,7 @@ class _SideConnection:
     peer: Peer
     counts: dict[str, int] = field(default_factory=dict)
     selected: Mapping[int, Entity] | None = None
+    is_secured: bool = False
 
     def serve(self) -> None:
         self.perform("GREETING", b"", b"* OK [CAPABILITY %b] fake\r\n" % self.server.capabilities)
@@ -247,12 +261,43 @@ class _SideConnection:
     def on_noop(self, tag: bytes, _: re.Match[bytes]) -> bytes:
         return b"%b OK done\r\n" % tag
 
-    on_id = on_close = on_unselect = on_create = on_subscribe = on_login = on_noop
+    def on_namespace(self, tag: bytes, _: re.Match[bytes]) -> bytes:
+        return self.server.namespaces + b"%b OK done\r\n" % tag
+
+    on_id = on_close = on_unselect = on_subscribe = on_noop
+
+    def on_login(self, tag: bytes, arguments: re.Match[bytes]) -> bytes:
+        self.check_secured()
+        return self.on_noop(tag, arguments)
+
+    def on_starttls(self, tag: bytes, _: re.Match[bytes]) -> None:
+        assert self.server.context is not None, "STARTTLS is not offered"
+        if self.perform("STARTTLS", tag, b"%b OK begin\r\n" % tag):
+            return
+        if self.perform("HANDSHAKE", tag, b""):
+            self.peer.rest()  # which is the client's part of the handshake
+            raise EOFError
+        self.begin_tls(self.server.context)
+
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        try:
+            self.peer.begin_tls(context)
+            self.is_secured = True
+        except ssl.SSLError as failure:  # the client left in the middle of it, or does not trust us
+            raise EOFError from failure
+
+    def check_secured(self) -> None:
+        assert self.is_secured or self.server.context is None, "a password in plaintext"
+
+    def on_create(self, tag: bytes, arguments: re.Match[bytes]) -> bytes:
+        self.server.missing.discard(unquoted(arguments["mailbox"]))
+        return b"%b OK done\r\n" % tag
 
     def on_logout(self, tag: bytes, _: re.Match[bytes]) -> bytes:
         return b"* BYE done\r\n%b OK done\r\n" % tag
 
     def on_authenticate(self, tag: bytes, arguments: re.Match[bytes]) -> bytes:
+        self.check_secured()
         if b" " not in arguments[0]:
             self.continue_authentication(b"")
         if arguments["mechanism"] == b"LOGIN":
@@ -303,6 +348,9 @@ class _SideConnection:
         return b"%b {%d}\r\n%b" % (name, len(octets), octets)
 
     def on_append(self, tag: bytes, arguments: re.Match[bytes]) -> None:
+        if unquoted(arguments["mailbox"]) in self.server.missing:
+            self.perform("APPEND", tag, b"%b NO [TRYCREATE] no such mailbox\r\n" % tag)
+            return
         octets = self.catenated(tag, arguments) if arguments["catenation"] else self.whole(tag, arguments)
         if octets is not None:
             self.server.appended.append(Appended(unquoted(arguments["mailbox"]), arguments["flags"] or b"", octets))
@@ -335,9 +383,9 @@ class _SideConnection:
             said = self.peer.line().removesuffix(b"\r\n")
 
     def found_by(self, url: tuple[bytes, ...]) -> bytes:
-        mailbox, uidvalidity, uid, section = url
-        assert int(uidvalidity) == self.server.uidvalidity
-        return sections(self.server.mailboxes[mailbox][int(uid)])[section.decode()]
+        assert self.selected is not None, "a relative URL without EXAMINE"
+        uid, section = url
+        return sections(self.selected[int(uid)])[section.decode()]
 
 
 def unquoted(astring: bytes) -> bytes:

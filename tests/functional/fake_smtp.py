@@ -15,8 +15,9 @@
 What is not scripted is answered as a well-behaved server does, which takes any recipient, any login and any message.
 
 A step of the dialogue is named by what the client did: ``GREETING`` (it connected), a verb (``EHLO``, ``MAIL``), a
-verb and the address in the angle brackets (``RCPT bad@example.com``, looked up first), ``.`` (it wrote the final
-dot). A line that follows a 334 is an ``AUTH`` again, and so a ``Turns`` scripts a SASL exchange.
+verb and the address in the angle brackets (``RCPT bad@example.com``), a verb and how often it came on this connection
+(``EHLO 2``), both looked up before the verb alone, ``.`` (it wrote the final dot). A line that follows a 334 is an
+``AUTH`` again, and so a ``Turns`` scripts a SASL exchange.
 
 What the server does then is one of these, or a sequence (any iterable, an endless one too) of them:
 
@@ -24,6 +25,7 @@ What the server does then is one of these, or a sequence (any iterable, an endle
   354 makes it read a message, 334 a SASL answer. Where no text is said, the next line is just the next command.
 - octets: sent as they are: garbage, or half a line;
 - a number: a pause of so many seconds;
+- ``TLS``: the server's side of a handshake, by ``context``;
 - ``CLOSE``, ``RESET``: end the connection with FIN (if nothing that the client sent is unread), with RST;
 - ``SILENCE``: neither read nor write any more, until the client goes or the server is stopped.
 
@@ -31,7 +33,8 @@ What the server does then is one of these, or a sequence (any iterable, an endle
 
 What came is in ``commands`` (lines as text, greetings of all connections in the order in which they came),
 ``messages`` (with their final dot) and ``unfinished`` (octets of messages without). A client that has its answer finds
-them complete; what it did without waiting for an answer is sure to be there after the ``with``.
+them complete; what it did without waiting for an answer is sure to be there after the ``with``. ``is_followed`` says of
+a message whether the client went on after it: then it has read the reply to the final dot.
 """
 
 import enum
@@ -39,15 +42,17 @@ import re
 import select
 import socket
 import socketserver
+import ssl
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeAlias
 
-PATIENCE = 30  # seconds that a client may stay silent, or leave what is said to it unread
+PATIENCE = 60  # seconds that a client may stay silent, or leave what is said to it unread
 MAX_LINE = 100_000  # octets of a line
 MAX_MESSAGE = 256 << 20  # octets of a message
 
@@ -58,9 +63,10 @@ class Act(enum.Enum):
     CLOSE = enum.auto()
     RESET = enum.auto()
     SILENCE = enum.auto()
+    TLS = enum.auto()
 
 
-CLOSE, RESET, SILENCE = Act
+CLOSE, RESET, SILENCE, TLS = Act
 
 
 class Turns:
@@ -76,16 +82,19 @@ class Turns:
 Script: TypeAlias = "str | bytes | float | Act | Turns | Iterable[Script]"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Received:
     """A message that came whole: its MAIL and RCPT commands, and its octets, dot-stuffing undone.
 
     ``recipients`` are those that were taken: who is answered with something else than 250 or 251 gets nothing.
+    ``is_secured``: by TLS. ``is_followed``: the client has sent more on this connection since.
     """
 
     mail: str
     recipients: tuple[str, ...]
     content: bytes
+    is_secured: bool = field(default=False, compare=False)
+    is_followed: bool = field(default=False, compare=False)
 
 
 class FakeSmtp:
@@ -96,7 +105,9 @@ class FakeSmtp:
         extensions: Iterable[str] = ("8BITMIME", "SMTPUTF8"),
         replies: Mapping[str, Script] | None = None,
         port: int = 0,
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        self.context = context
         self.commands: list[str] = []
         self.messages: list[Received] = []
         self.unfinished: list[bytes] = []
@@ -133,6 +144,8 @@ def _well_behaved(extensions: Iterable[str]) -> dict[str, Script]:
         "GREETING": "220 fake.example ESMTP",
         "EHLO": "\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]),
         "HELO": "250 fake.example",
+        "STARTTLS": ("220 2.0.0 go ahead", TLS),
+        "XCLIENT": "220 fake.example ESMTP",
         "AUTH": "235 2.7.0 logged in",
         "MAIL": "250 2.1.0 ok",
         "RCPT": "250 2.1.5 ok",
@@ -170,11 +183,18 @@ class _Server(socketserver.ThreadingTCPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
+    def replace(self, plain: socket.socket, secured: socket.socket) -> None:
+        """Take notice that a connection is another socket's from now on."""
+        with self._lock:
+            self._open.discard(plain)
+            self._open.add(secured)
+
     def hang_up(self) -> None:
         with self._lock:
             for connection in self._open:
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # Not the method of a TLS socket, which would end TLS under the thread that uses it.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 @dataclass
@@ -192,14 +212,22 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.transaction = _Transaction()
-        with suppress(EOFError, OSError):
-            self.perform("GREETING")
-            while True:
-                self.serve_command(self.read_line().removesuffix(b"\r\n").decode("utf-8", "surrogateescape"))
+        self.counts: Counter[str] = Counter()
+        self.last_message: Received | None = None
+        self.plain = self.request
+        try:
+            with suppress(EOFError, OSError):
+                self.perform("GREETING")
+                while True:
+                    self.serve_command(self.read_line().removesuffix(b"\r\n").decode("utf-8", "surrogateescape"))
+        finally:
+            if self.request is not self.plain:
+                self.server.shutdown_request(self.request)
 
     def serve_command(self, line: str) -> None:
         self.server.fake.commands.append(line)
         verb = line.split(" ", 1)[0].upper()
+        self.counts[verb] += 1
         self.note_transaction(verb, line)
         step = self.step(verb, line)
         said = self.perform(step) if step else self.say("500 5.5.2 unknown command")
@@ -221,8 +249,9 @@ class _Connection(socketserver.StreamRequestHandler):
     def serve_message(self) -> None:
         content = self.read_message()
         transaction = self.transaction
-        received = Received(transaction.mail, tuple(transaction.recipients), content)
-        self.server.fake.messages.append(received)
+        is_secured = self.request is not self.plain
+        self.last_message = Received(transaction.mail, tuple(transaction.recipients), content, is_secured)
+        self.server.fake.messages.append(self.last_message)
         self.perform(".")
 
     def read_message(self) -> bytes:
@@ -239,6 +268,8 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def read_line(self) -> bytes:
         line = self.rfile.readline(MAX_LINE)
+        if line and self.last_message is not None:
+            self.last_message.is_followed = True
         if not line.endswith(b"\n"):
             raise EOFError
         return line
@@ -246,7 +277,7 @@ class _Connection(socketserver.StreamRequestHandler):
     def step(self, verb: str, line: str) -> str:
         """Return the script's name for a command, or nothing."""
         address = re.search(r"<(.*)>", line)
-        names = [f"{verb} {address[1]}", verb] if address else [verb]
+        names = [*([f"{verb} {address[1]}"] if address else []), f"{verb} {self.counts[verb]}", verb]
         return next((name for name in names if name in self.server.fake.script), "")
 
     def perform(self, step: str) -> str:
@@ -263,6 +294,8 @@ class _Connection(socketserver.StreamRequestHandler):
                 self.pause(script)
             case Turns():
                 return self.act(script.next())
+            case Act.TLS:
+                self.begin_tls()
             case Act():
                 self.end(script)
             case _:
@@ -284,6 +317,13 @@ class _Connection(socketserver.StreamRequestHandler):
         poll = select.poll()
         poll.register(self.request, select.POLLRDHUP)
         poll.poll(seconds * 1000)
+
+    def begin_tls(self) -> None:
+        assert self.server.fake.context is not None
+        secured = self.server.fake.context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+        self.server.replace(self.request, secured)
+        self.request, self.rfile = secured, secured.makefile("rb")
+        secured.do_handshake()
 
     def end(self, act: Act) -> None:
         if act is SILENCE:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.functional.clients import RecordingClient, logged_in
 from tests.functional.delivered import Seen, seen, without_trace
-from tests.functional.dovecot import Dovecot
 from tests.functional.fake_imap import Peer, connect
 from tests.functional.fake_mailboxes import FakeMailboxes
 from tests.functional.fake_smtp import FakeSmtp, Received
+from tests.functional.imap_servers import RealImapServer
 from tests.functional.mail_tree import Entity
 from tests.functional.postfix import Postfix
 from tests.functional.proxy_process import Options, Proxy, running_proxy
@@ -80,17 +80,48 @@ def post_office(
 
 
 class Correspondent:
-    """A user of the real servers that nobody else is: ``client`` through the proxy, ``direct`` to Dovecot."""
+    """A user of the real servers that nobody else is: ``client`` through the proxy, ``direct`` to the IMAP server."""
 
-    def __init__(self, user: str, client: RecordingClient, direct: RecordingClient, postfix: Postfix) -> None:
+    def __init__(
+        self,
+        server: RealImapServer,
+        user: str,
+        client: RecordingClient,
+        direct: RecordingClient,
+        postfix: Postfix,
+    ) -> None:
         self.user = user
         self.client = client
         self.direct = direct
         self._postfix = postfix
+        self._server = server
+
+    def mailbox(self, name: str) -> str:
+        """Return a mailbox's full name on this server; ``name`` may be quoted."""
+        quote = '"' if name.startswith('"') else ""
+        return f"{quote}{self._server.prefix}{name.removeprefix(quote)}"
+
+    def new_mailbox(self, name: str) -> str:
+        """Make a mailbox, and return its full name."""
+        full_name = self.mailbox(name)
+        status, data = self.direct.create(full_name)
+        assert status == "OK", data
+        return full_name
 
     def store(self, octets: bytes, mailbox: str = "INBOX") -> int:
         """Put a message into a mailbox, and return its UID."""
         return self.direct.store_message(mailbox, octets)
+
+    def deliver(self, *messages: bytes, mailbox: str = "INBOX") -> list[int]:
+        """Let messages come as new mail, which no session has seen then, and return their UIDs."""
+        self.direct.select(mailbox)  # Courier gives a mailbox that was never SELECTed another UIDVALIDITY each second
+        self.direct.close()
+        for message in messages:
+            self._server.deliver(self.user, message, mailbox)
+        self.direct.select(mailbox, readonly=True)
+        _, (uids,) = self.direct.uid("SEARCH", "RECENT")
+        self.direct.close()
+        return [int(uid) for uid in uids.split()]
 
     def send(self, draft: bytes) -> bytes:
         """SUBMIT a draft to joe, and return what he gets, without trace."""
@@ -116,9 +147,9 @@ class Correspondent:
 
 
 @contextmanager
-def correspondent(dovecot: Dovecot, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
+def correspondent(server: RealImapServer, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
     """Log a new user in, both ways; what an earlier test has left with Postfix is not hers."""
-    user = dovecot.new_user()
+    user = server.new_user()
     postfix.sink.forget()
-    with logged_in(proxy.port, user) as client, logged_in(dovecot.port, user) as direct:
-        yield Correspondent(user, client, direct, postfix)
+    with logged_in(proxy.port, user) as client, logged_in(server.port, user) as direct:
+        yield Correspondent(server, user, client, direct, postfix)

@@ -1,8 +1,9 @@
 """The guides in ``docs/``, done as they are written, by the rules that the first of them states.
 
 A block of a guide belongs to the file that its first line names. It is added to that file; of ``imapproxy.conf`` a
-later block replaces keys. What only whole machines have is replaced (``Machine.local``): ports by free ones, addresses
-by loopback ones, directories by the test's, accounts by none.
+later block replaces keys, of ``cyrus.conf`` a line replaces the one that begins with the same word. What only whole
+machines have is replaced (``Machine.local``): ports by free ones, addresses by loopback ones, directories by the
+test's, accounts by none.
 """
 
 import configparser
@@ -116,13 +117,23 @@ class Machine:
         found = [each for each in found if each.file.startswith("/")]
         proxys = [each for each in found if each.file.endswith("imapproxy.conf")]
         for each in found:
-            if each not in proxys:
+            if each.file.endswith("cyrus.conf"):
+                self.replace_lines(each)
+            elif each not in proxys:
                 with self.path(each.file).open("a", encoding="utf-8") as file:
                     file.write(self.local(each.text))
                 if each.text.startswith("#!"):
                     self.path(each.file).chmod(0o755)
         if proxys:
             self.path(proxys[0].file).write_text(self.local(merged(each.text for each in proxys)), encoding="utf-8")
+
+    def replace_lines(self, found: Block) -> None:
+        path = self.path(found.file)
+        text = path.read_text(encoding="utf-8")
+        for line in self.local(found.text).splitlines():
+            text, count = re.subn(rf"(?m)^\s*{line.split()[0]}\s.*$", line, text)
+            assert count == 1, line
+        path.write_text(text, encoding="utf-8")
 
 
 def merged(texts: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import pytest
 # Daemons are named by their path: an ordinary user's PATH may lack /usr/sbin. So is what is no command, or not by name.
 PACKAGE_OF = {
     "/usr/bin/bsd-mailx": "bsd-mailx",
+    "/usr/bin/fail2ban-server": "fail2ban",
     "/usr/bin/mail.mailutils": "mailutils",
     "/usr/lib/git-core/git-send-email": "git-email",
     "/usr/sbin/dovecot": "dovecot-imapd",

@@ -1,5 +1,6 @@
 """Processes that a test starts: waiting until they listen, ending them by their own pid."""
 
+import signal
 import socket
 import subprocess
 import tempfile
@@ -8,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
-PATIENCE = 30.0  # seconds: an orderly start or end takes one, on a busy machine a few
+PATIENCE = 60.0  # seconds: an orderly start or end takes one, on a busy machine many
 POLL_INTERVAL = 0.05  # seconds
 
 
@@ -42,6 +43,16 @@ def await_port(process: subprocess.Popen[bytes], port: int, log: Path, host: str
         if ended(process, within=POLL_INTERVAL):
             break
     raise RuntimeError(f"{process.args!r} does not listen on port {port}:\n{log.read_text(errors='replace')}")
+
+
+@contextmanager
+def taking(number: signal.Signals) -> Iterator[None]:
+    """Have programs that are started meanwhile take a signal that those of nohup and of a shell's ``&`` ignore."""
+    usual = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, usual)
 
 
 def ended(process: subprocess.Popen[bytes], within: float) -> bool:

@@ -1,11 +1,12 @@
 """The real program whose processes come and go: reloaded, restarted, killed; its configuration may change meanwhile."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.functional.fake_imap import Listener
@@ -25,8 +26,11 @@ class Program:
         smtp_port: int,
         options: Options,
         command: Sequence[str] = (str(PROGRAM),),
+        python_path: Path | None = None,
     ) -> None:
+        """``python_path``: where the package is, if it is another than the one that is tested."""
         self._command = command
+        self._environment = {**os.environ, **({"PYTHONPATH": str(python_path)} if python_path else {})}
         self.config, self.log_file = directory / "imapproxy.conf", directory / "imapproxy.log"
         self._errors = directory / "errors"
         self._servers = imap_port, smtp_port
@@ -40,8 +44,11 @@ class Program:
     def start(self) -> None:
         before = self.count("listening")
         with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen([sys.executable, *self._command, "-c", str(self.config)], stderr=errors)
-        assert eventually(lambda: self.count("listening") > before or ended(self.process, 0)), self.log()
+            command = [sys.executable, *self._command, "-c", str(self.config)]
+            self.process = subprocess.Popen(command, stderr=errors, env=self._environment)
+        if not eventually(lambda: self.count("listening") > before or ended(self.process, 0)):
+            terminate(self.process)
+            raise AssertionError(self.log())
         assert self.process.poll() is None, self._errors.read_text()
 
     def log(self) -> str:
@@ -63,6 +70,17 @@ class Program:
         started = [int(line.rpartition("=")[2]) for line in self.lines("worker-started")]
         return [pid for pid in started if pid in of_parent]
 
+    def await_workers(self, within: float) -> None:
+        """Return once all workers that ever were have ended, those without a parent, too."""
+        started = [int(line.rpartition("=")[2]) for line in self.lines("worker-started")]
+        assert eventually(lambda: not any(map(self._is_ours, started)), within), self.log()
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether it is one of our processes: the number may be another one's by now."""
+        with suppress(OSError):
+            return str(self.config).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return False
+
     def tell(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -74,9 +92,10 @@ class Program:
     def stop(self) -> None:
         assert terminate(self.process) == 0, self.log()
 
-    def check(self) -> None:
-        """See that nothing went wrong."""
-        said = self.log() + self._errors.read_text(encoding="utf-8").replace("imapproxy: warning: ", "")
+    def check(self, logged: int = 0) -> None:
+        """See that nothing went wrong, as the log says behind so many octets."""
+        errors = self._errors.read_text(encoding="utf-8").replace("imapproxy: warning: ", "")
+        said = self.log().encode("utf-8")[logged:].decode("utf-8") + errors
         assert "Traceback" not in said, said
 
 

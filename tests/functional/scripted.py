@@ -5,7 +5,7 @@ import re
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -80,9 +80,9 @@ def refusing_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait until the condition holds, and say whether it does."""
-    deadline = monotonic() + PATIENCE
+def eventually(condition: Callable[[], bool], within: float = PATIENCE) -> bool:
+    """Wait until the condition holds, for so many seconds at most, and say whether it does."""
+    deadline = monotonic() + within
     poll = select.poll()
     while not condition():
         if monotonic() > deadline:
@@ -124,3 +124,11 @@ def status_number(pid: int, key: str) -> int:
 
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def open_files(pid: int) -> str:
+    """Return what a process has open, for a test that finds more of it than there should be."""
+    directory = Path(f"/proc/{pid}/fd")
+    with suppress(FileNotFoundError):  # one that was closed meanwhile
+        return ", ".join(f"{link.name}: {link.readlink()}" for link in directory.iterdir())
+    return "it changes"

@@ -1,6 +1,6 @@
-"""What a part becomes that refers to the user's mail (DESIGN 4.2), between real Dovecot and real Postfix.
+"""What a part becomes that refers to the user's mail (DESIGN 4.2), between each real IMAP server and real Postfix.
 
-Each test's user is its own; mail is stored by Dovecot, read by the proxy, and looked at behind Postfix.
+Each test's user is its own; mail is stored by the server, read by the proxy, and looked at behind Postfix.
 """
 
 import re
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.functional.delivered import Seen, seen
-from tests.functional.dovecot import Dovecot
 from tests.functional.drafts import (
     AFTER,
     BEFORE,
@@ -24,6 +23,7 @@ from tests.functional.drafts import (
     reference,
 )
 from tests.functional.forwarding import Correspondent, correspondent
+from tests.functional.imap_servers import ImapServer, RealImapServer
 from tests.functional.mail_tree import Entity, attached, leaf, multipart, sections
 from tests.functional.postfix import Postfix
 from tests.functional.proxy_process import Proxy, running_proxy
@@ -43,21 +43,23 @@ PDF = leaf(
 )
 NOTE = leaf("text/plain; charset=utf-8", "Grüße\r\n-- \r\n.\r\n..\r\n".encode(), b"Content-Transfer-Encoding: 8bit\r\n")
 CHOICE = multipart(b"=_choice", NOTE, leaf("text/html", b"<p>Hi</p>\r\n"), subtype="alternative")
-INSIDE = multipart(b"=_inside", NOTE, PDF).headed(b"Subject: inside\r\nFrom: inside@example.com\r\n")
+INSIDE = multipart(b"=_inside", NOTE, PDF).headed(
+    b"Subject: inside\r\nFrom: inside@example.com\r\nMIME-Version: 1.0\r\n"
+)
 MESSAGE = multipart(b"=_stored", CHOICE, PDF, attached(INSIDE, b"Content-Description: inside\r\n")).headed(PRIVATE)
 SINGLE = leaf("text/x-log", b"first\r\n\r\n.\r\nlast\r\n", b"Content-Language: en\r\n").headed(PRIVATE)
 NAKED = ENVELOPE + b"Subject: private\r\n\r\nNo MIME at all\r\n"
 
 
 @pytest.fixture(scope="module")
-def proxy(dovecot: Dovecot, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    with running_proxy(tmp_path_factory.mktemp("references"), dovecot.port, postfix.port) as running:
+def proxy(imap: RealImapServer, postfix: Postfix, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with running_proxy(tmp_path_factory.mktemp("references"), imap.port, postfix.port) as running:
         yield running
 
 
 @pytest.fixture
-def fred(dovecot: Dovecot, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
-    with correspondent(dovecot, postfix, proxy) as user:
+def fred(imap: RealImapServer, postfix: Postfix, proxy: Proxy) -> Iterator[Correspondent]:
+    with correspondent(imap, postfix, proxy) as user:
         yield user
 
 
@@ -120,7 +122,7 @@ def test_part_of_a_message_without_mime(fred: Correspondent) -> None:
 
 
 @pytest.mark.parametrize("name", ["1.1", "2.1", "3", "3.1"])
-def test_part_without_a_header(fred: Correspondent, name: str) -> None:
+def test_part_without_a_header(fred: Correspondent, imap_row: ImapServer, name: str) -> None:
     """First in a multipart within a multipart, or in an attached message, or all of that: plain text, nothing else."""
     bare = Entity(b"", b"bare\r\n")
     naked = Entity(b"", b"bare\r\n", "text/plain")
@@ -132,7 +134,8 @@ def test_part_without_a_header(fred: Correspondent, name: str) -> None:
     if name == "3":
         assert included.fields == {"content-type": "message/rfc822"}
     else:
-        assert included == Seen(b"", b"bare\r\n") or included == Seen(b"Content-Type: text/plain\r\n", b"bare\r\n")
+        body = b"bare\r\n" + (imap_row.after_attached_text if name == "3.1" else b"")
+        assert included == Seen(b"", body) or included == Seen(b"Content-Type: text/plain\r\n", body)
     assert_private(content)
 
 
@@ -141,10 +144,11 @@ def test_part_leaks_nothing_of_its_message(fred: Correspondent) -> None:
     assert_private(fred.send(forward(f"/INBOX/;UID={uid}/;SECTION=1")))
 
 
-def test_part_of_an_attached_message_that_is_not_multipart(fred: Correspondent) -> None:
+def test_part_of_an_attached_message_that_is_not_multipart(fred: Correspondent, imap_row: ImapServer) -> None:
     uid = fred.store(multipart(b"=_stored", attached(SINGLE)).headed(PRIVATE).octets)
     content = fred.send(forward(f"/INBOX/;UID={uid}/;SECTION=1.1"))
-    assert assert_forward(seen(content)) == Seen(b"Content-Type: text/x-log\r\nContent-Language: en\r\n", SINGLE.body)
+    body = SINGLE.body + imap_row.after_attached_text
+    assert assert_forward(seen(content)) == Seen(b"Content-Type: text/x-log\r\nContent-Language: en\r\n", body)
     assert_private(content)
 
 
@@ -228,9 +232,14 @@ def test_phantom_header_overrides_five_fields_of_a_message(fred: Correspondent) 
 
 
 def test_several_from_several_mailboxes(fred: Correspondent) -> None:
-    fred.direct.create("Other")
-    first, second, other = fred.store(MESSAGE.octets), fred.store(SINGLE.octets), fred.store(NAKED, "Other")
-    urls = [f"/Other/;UID={other}", f"/INBOX/;UID={first}/;SECTION=2", f"/INBOX/;UID={second}", f"/INBOX/;UID={first}"]
+    mailbox = fred.new_mailbox("Other")
+    first, second, other = fred.store(MESSAGE.octets), fred.store(SINGLE.octets), fred.store(NAKED, mailbox)
+    urls = [
+        f"/{mailbox}/;UID={other}",
+        f"/INBOX/;UID={first}/;SECTION=2",
+        f"/INBOX/;UID={second}",
+        f"/INBOX/;UID={first}",
+    ]
     arrived = fred.forward(draft(*map(reference, [*urls, *urls])))
     bodies = [NAKED, PDF.body, SINGLE.octets, MESSAGE.octets]
     assert [part.body for part in arrived.parts] == bodies * 2
@@ -267,6 +276,14 @@ def test_what_is_included_is_not_searched(fred: Correspondent) -> None:
     assert included.body == whole
     as_submission = fred.forward(ENVELOPE + reference(f"/INBOX/;UID={outer}"))
     assert as_submission.body == whole.partition(b"\r\n\r\n")[2]
+
+
+def test_a_url_without_its_slash_is_refused_and_nothing_is_sent(fred: Correspondent) -> None:
+    url = f"INBOX/;UID={fred.store(SINGLE.octets)}"
+    answer = fred.client.submit(forward(url))
+    assert answer == f"NO 5.6.6 cannot read {url}: neither imap:// nor / at the beginning,"
+    assert fred.client.noop()[0] == "OK"
+    assert_forward(fred.forward(forward(f"/{url}")))  # and that is the next to arrive
 
 
 def test_inside_an_attached_message_it_travels_untouched(fred: Correspondent) -> None:

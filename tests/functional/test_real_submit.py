@@ -1,4 +1,4 @@
-"""SUBMIT between real Dovecot and real Postfix: what is answered, who gets the message, and what it looks like then."""
+"""SUBMIT between real Dovecot and real Postfix or Exim: what is answered, who gets the message, what it looks like."""
 
 import email
 import email.policy
@@ -13,10 +13,11 @@ import pytest
 from tests.functional.clients import RecordingClient, logged_in
 from tests.functional.dovecot import PASSWORD, PASSWORDS, Dovecot
 from tests.functional.lmtp_sink import Arrival
-from tests.functional.postfix import SIZE_LIMIT, Postfix
+from tests.functional.postfix import SIZE_LIMIT
 from tests.functional.process import free_ports
-from tests.functional.proxy_process import Options, running_proxy
+from tests.functional.proxy_process import Options, Proxy, running_proxy
 from tests.functional.samples import big_message
+from tests.functional.smtp_servers import SMTP_SERVERS, RealSmtpServer, SmtpServer
 
 # The draft's example (section 3), with an address after 'Fred Foobar' and a Message-Id where its copy lost them.
 EXAMPLE = b"""\
@@ -41,33 +42,52 @@ HEADER = (
     b"X-Odd: one\r\n\t two  \r\n"
 )
 
-# One trace field, as Postfix and the proxy put before the header.
+# One trace field, as the SMTP server and the proxy put before the header.
 RECEIVED = re.compile(rb"(?:Received: [^\r]+\r\n(?:[ \t][^\r]+\r\n)*)+")
 
 
 class MailHost:
-    """Proxies in front of the servers, and a client logged in through each."""
+    """Proxies in front of the servers, each started when it is first wanted, and clients logged in through them."""
 
-    def __init__(self, dovecot: Dovecot, postfix: Postfix, directory: Path, stack: ExitStack) -> None:
-        self.dovecot = dovecot
-        self.postfix = postfix
+    def __init__(
+        self, dovecot: Dovecot, smtp: RealSmtpServer, server: SmtpServer, directory: Path, stack: ExitStack
+    ) -> None:
+        self.smtp = smtp
+        self.server = server
+        self._dovecot = dovecot
         self._directory = directory
         self._stack = stack
+        self._running: dict[str, Proxy] = {}
 
-    def port(self, smtp_port: int | None = None, options: Options | None = None) -> int:
-        """Start a proxy, by default to the Postfix that takes mail from everybody here, and return its port."""
-        smtp_port = smtp_port or self.postfix.port
-        return self._stack.enter_context(running_proxy(self._directory, self.dovecot.port, smtp_port, options)).port
+    def proxy(self, smtp_port: int | None = None, options: Options | None = None) -> Proxy:
+        """Return a proxy, by default to the port that takes mail from everybody here."""
+        key = f"{smtp_port} {options}"
+        if key not in self._running:
+            directory = self._directory / str(len(self._running))
+            directory.mkdir()
+            running = running_proxy(directory, self._dovecot.port, smtp_port or self.smtp.port, options)
+            self._running[key] = self._stack.enter_context(running)
+        return self._running[key]
 
     def client(self, smtp_port: int | None = None, options: Options | None = None) -> RecordingClient:
-        """Log fred in through a proxy of his own."""
-        return self._stack.enter_context(logged_in(self.port(smtp_port, options), "fred"))
+        """Log fred in."""
+        return self._stack.enter_context(logged_in(self.proxy(smtp_port, options).port, "fred"))
 
 
-@pytest.fixture
-def host(dovecot: Dovecot, postfix: Postfix, tmp_path: Path) -> Iterator[MailHost]:
+@pytest.fixture(scope="module", params=SMTP_SERVERS, ids=lambda server: server.name)
+def host(
+    request: pytest.FixtureRequest, dovecot: Dovecot, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MailHost]:
+    server: SmtpServer = request.param
+    smtp: RealSmtpServer = request.getfixturevalue(server.name)
     with ExitStack() as stack:
-        yield MailHost(dovecot, postfix, tmp_path, stack)
+        yield MailHost(dovecot, smtp, server, tmp_path_factory.mktemp(server.name), stack)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(host: MailHost) -> None:
+    """Drop what an earlier test that failed has left with the server."""
+    host.smtp.sink.forget()
 
 
 def draft(body: bytes = b"\r\nHello\r\n", to: bytes = b"joe@example.com") -> bytes:
@@ -90,7 +110,7 @@ def assert_arrived_untouched(arrival: Arrival, sent: bytes) -> None:
 def assert_nobody_got_anything(host: MailHost, client: RecordingClient) -> None:
     """Check that what is sent now is the first to arrive."""
     assert client.submit(draft(b"\r\nthe first to arrive\r\n")) == "OK SUBMIT completed"
-    assert b"the first to arrive" in host.postfix.take(1)["joe@example.com"].content
+    assert b"the first to arrive" in host.smtp.take(1)["joe@example.com"].content
 
 
 def dialogue(client: RecordingClient, tag: bytes, literal: bytes) -> bytes:
@@ -104,9 +124,9 @@ def dialogue(client: RecordingClient, tag: bytes, literal: bytes) -> bytes:
 
 
 def test_example_of_success(host: MailHost) -> None:
-    client = host.client(host.postfix.credulous_port)
+    client = host.client(host.smtp.credulous_port)
     assert dialogue(client, b"A003", EXAMPLE) == b"A003 OK SUBMIT completed\r\n"
-    arrivals = host.postfix.take(3)
+    arrivals = host.smtp.take(3)
     assert set(arrivals) == {"mooch@owatagu.siam.edu", "badUser@example.com", "unknownUser@example.com"}
     for arrival in arrivals.values():
         assert arrival.sender == "fred@example.com"
@@ -127,13 +147,13 @@ def test_example_of_a_failure_that_is_nobodys(host: MailHost) -> None:
 def test_message_arrives_untouched(host: MailHost) -> None:
     sent = draft(b"\r\n.\r\n..\r\n.dots \t\r\n\r\n\r\nlast line\r\n")
     assert host.client().submit(sent) == "OK SUBMIT completed"
-    assert_arrived_untouched(host.postfix.take(1)["joe@example.com"], sent)
+    assert_arrived_untouched(host.smtp.take(1)["joe@example.com"], sent)
 
 
 def test_big_message_arrives_untouched(host: MailHost) -> None:
     sent = big_message().replace(b"Subject:", b"Message-Id: <big@example.com>\r\nSubject:")
     assert host.client().submit(sent) == "OK SUBMIT completed"
-    assert_arrived_untouched(host.postfix.take(1)["joe@example.com"], sent)
+    assert_arrived_untouched(host.smtp.take(1)["joe@example.com"], sent)
 
 
 def test_non_synchronizing_literal_is_taken(host: MailHost) -> None:
@@ -141,12 +161,12 @@ def test_non_synchronizing_literal_is_taken(host: MailHost) -> None:
     client.heard()
     client.converse(b"X1 SUBMIT {%d+}\r\n%b\r\nX2 NOOP\r\n" % (len(draft()), draft()), last_tag=b"X2")
     assert client.heard() == b"X1 OK SUBMIT completed\r\nX2 OK NOOP completed (stopwatch).\r\n"
-    assert_arrived_untouched(host.postfix.take(1)["joe@example.com"], draft())
+    assert_arrived_untouched(host.smtp.take(1)["joe@example.com"], draft())
 
 
 def test_bcc_gets_the_message_and_nobody_sees_it(host: MailHost) -> None:
     assert host.client().submit(b"Bcc: Ann <ann@example.com>\r\n" + draft()) == "OK SUBMIT completed"
-    arrivals = host.postfix.take(2)
+    arrivals = host.smtp.take(2)
     assert set(arrivals) == {"joe@example.com", "ann@example.com"}
     for arrival in arrivals.values():
         assert_arrived_untouched(arrival, draft())
@@ -161,7 +181,7 @@ def test_one_bad_recipient_of_two_and_nobody_gets_it(host: MailHost) -> None:
 def test_temporary_refusal_says_so(host: MailHost) -> None:
     client = host.client()
     assert client.submit(draft(to=b"joe@example.com, grey@example.com")) == (
-        "NO 450 4.2.0 <grey@example.com>: Recipient address rejected: greylisted,grey@example.com"
+        f"NO {host.server.greylisted},grey@example.com"
     )
     assert_nobody_got_anything(host, client)
 
@@ -182,7 +202,7 @@ def test_no_second_message_can_be_smuggled(host: MailHost, end: bytes) -> None:
     client = host.client()
     smuggled = b"MAIL FROM:<boss@example.com>\r\nRCPT TO:<ann@example.com>\r\nDATA\r\nFrom: boss@example.com\r\n\r\nHa"
     assert client.submit(draft(b"\r\nHello" + end + smuggled + end)) == "OK SUBMIT completed"
-    content = host.postfix.take(1)["joe@example.com"].content
+    content = host.smtp.take(1)["joe@example.com"].content
     assert re.search(rb"\r\n\.\r\n(\r\n)?MAIL FROM:<boss@example\.com>\r\n", content)
     assert re.search(rb"Ha\r\n(\r\n)?\.\r\n", content)
     assert_nobody_got_anything(host, client)
@@ -196,13 +216,13 @@ EIGHT_BIT_BODY = (
 
 def test_eight_bits_arrive_untouched_where_offered(host: MailHost) -> None:
     assert host.client().submit(draft(EIGHT_BIT_BODY)) == "OK SUBMIT completed"
-    assert_arrived_untouched(host.postfix.take(1)["joe@example.com"], draft(EIGHT_BIT_BODY))
+    assert_arrived_untouched(host.smtp.take(1)["joe@example.com"], draft(EIGHT_BIT_BODY))
 
 
 def test_eight_bits_arrive_with_the_same_meaning_where_not_offered(host: MailHost) -> None:
     sent = "Subject: Grüße\r\n".encode() + draft(EIGHT_BIT_BODY)
-    assert host.client(host.postfix.seven_bit_port).submit(sent) == "OK SUBMIT completed"
-    arrival = host.postfix.take(1)["joe@example.com"]
+    assert host.client(host.smtp.seven_bit_port).submit(sent) == "OK SUBMIT completed"
+    arrival = host.smtp.take(1)["joe@example.com"]
     assert arrival.content.isascii()
     assert parsed(arrival)["Subject"] == "Grüße"
     assert parsed(arrival).get_content().splitlines() == ["Schöne Grüße"]
@@ -212,28 +232,28 @@ def test_eight_bits_arrive_with_the_same_meaning_where_not_offered(host: MailHos
 def test_international_address_is_reached_where_offered(host: MailHost) -> None:
     sent = draft(to="Jürgen <jürgen@example.com>".encode())
     assert host.client().submit(sent) == "OK SUBMIT completed"
-    assert_arrived_untouched(host.postfix.take(1)["jürgen@example.com"], sent)
+    assert_arrived_untouched(host.smtp.take(1)["jürgen@example.com"], sent)
 
 
 def test_international_address_is_refused_where_not_offered(host: MailHost) -> None:
-    client = host.client(host.postfix.seven_bit_port)
+    client = host.client(host.smtp.seven_bit_port)
     sent = draft(to="joe@example.com, jürgen@example.com".encode())
     assert client.submit(sent) == "NO ,j\\x{FC}rgen@example.com"
     assert_nobody_got_anything(host, client)
 
 
 def test_smtp_login_as_the_user(host: MailHost) -> None:
-    client = host.client(host.postfix.auth_port, {"smtp": {"smtp-auth": "user"}})
+    client = host.client(host.smtp.auth_port, {"smtp": {"smtp-auth": "user"}})
     assert client.submit(draft()) == "OK SUBMIT completed"
-    assert b"ESMTPA" in host.postfix.take(1)["joe@example.com"].content
+    assert host.server.with_login in host.smtp.take(1)["joe@example.com"].content
 
 
 def test_smtp_login_as_a_user_whose_password_is_not_ascii(host: MailHost) -> None:
-    port = host.port(host.postfix.auth_port, {"smtp": {"smtp-auth": "user"}})
-    with RecordingClient(port) as client:
+    proxy = host.proxy(host.smtp.auth_port, {"smtp": {"smtp-auth": "user"}})
+    with RecordingClient(proxy.port) as client:
         client.authenticate("PLAIN", lambda _: f"\0zoe\0{PASSWORDS['zoe']}".encode())
         assert client.submit(draft().replace(b"fred@", b"zoe@")) == "OK SUBMIT completed"
-    assert host.postfix.take(1)["joe@example.com"].sender == "zoe@example.com"
+    assert host.smtp.take(1)["joe@example.com"].sender == "zoe@example.com"
 
 
 def test_smtp_login_as_the_proxy_itself(host: MailHost, tmp_path: Path) -> None:
@@ -241,18 +261,27 @@ def test_smtp_login_as_the_proxy_itself(host: MailHost, tmp_path: Path) -> None:
     password_file.write_text(f"{PASSWORD}\n")
     password_file.chmod(0o600)
     options = {"smtp-auth": "fixed", "smtp-username": "proxy", "smtp-password-file": str(password_file)}
-    assert host.client(host.postfix.auth_port, {"smtp": options}).submit(draft()) == "OK SUBMIT completed"
-    assert host.postfix.take(1)["joe@example.com"].sender == "fred@example.com"
+    assert host.client(host.smtp.auth_port, {"smtp": options}).submit(draft()) == "OK SUBMIT completed"
+    assert host.smtp.take(1)["joe@example.com"].sender == "fred@example.com"
 
 
 def test_no_smtp_login_where_one_is_wanted(host: MailHost) -> None:
-    answer = host.client(host.postfix.auth_port).submit(draft())
+    answer = host.client(host.smtp.auth_port).submit(draft())
     assert answer == "NO ,joe@example.com"
 
 
-def test_log_holds_neither_password_nor_text(host: MailHost, tmp_path: Path) -> None:
-    assert host.client(options={"log": {"log-level": "debug"}}).submit(draft()) == "OK SUBMIT completed"
-    host.postfix.take(1)
-    log = (tmp_path / "imapproxy.log").read_text(encoding="utf-8")
+def test_xclient_is_said_where_it_is_offered(host: MailHost) -> None:
+    """A server that does not offer it is not told who the client is, and takes the message all the same."""
+    client = host.client(host.smtp.xclient_port, {"smtp": {"smtp-xclient": "on"}})
+    assert client.submit(draft()) == "OK SUBMIT completed"
+    content = host.smtp.take(1)["joe@example.com"].content
+    assert (host.server.with_login in content) == host.server.has_xclient
+
+
+def test_log_holds_neither_password_nor_text(host: MailHost) -> None:
+    options = {"log": {"log-level": "debug"}}
+    assert host.client(options=options).submit(draft()) == "OK SUBMIT completed"
+    host.smtp.take(1)
+    log = host.proxy(options=options).log()
     assert PASSWORD not in log
     assert "Hello" not in log

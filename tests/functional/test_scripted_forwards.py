@@ -13,7 +13,7 @@ from tests.functional.fake_mailboxes import no
 from tests.functional.fake_smtp import CLOSE, RESET, Script
 from tests.functional.forwarding import PostOffice, post_office
 from tests.functional.mail_tree import Entity, attached, leaf, multipart
-from tests.functional.scripted import descriptors, eventually, pid_of, status_number
+from tests.functional.scripted import descriptors, eventually, open_files, pid_of, status_number
 
 MIB = 1 << 20
 PDF = leaf("application/pdf", b"JVBERi0xLjQK\r\n" * 20, b"Content-Transfer-Encoding: base64\r\n")
@@ -142,7 +142,7 @@ def test_boundary(office: PostOffice, content_type: bytes, boundary: bytes) -> N
     assert arrived.fields["content-type"].lower().startswith(content_type.partition(b";")[0].decode().lower())
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r"])
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\r\n"])
 def test_draft_of_other_line_ends(office: PostOffice, end: bytes) -> None:
     before, included, after = forwarded(office, forward(URL).replace(b"\r\n", end)).parts
     assert (before, after) == (seen(BEFORE), seen(AFTER))
@@ -298,6 +298,6 @@ def test_nothing_is_left_behind(office: PostOffice) -> None:
     before = descriptors(pid), status_number(pid, "Threads")
     for whole in wholes * 3:
         office.submit(whole)
-    assert eventually(lambda: descriptors(pid) <= before[0])
+    assert eventually(lambda: descriptors(pid) <= before[0]), open_files(pid)
     assert status_number(pid, "Threads") <= before[1] + 1
     assert "secret" not in office.proxy.log()

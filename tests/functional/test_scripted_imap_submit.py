@@ -16,7 +16,7 @@ import pytest
 
 from tests.functional.fake_smtp import CLOSE, SILENCE
 from tests.functional.home import PROGRAM, Home, Ran, seen_at
-from tests.functional.process import PATIENCE
+from tests.functional.process import PATIENCE, taking
 from tests.functional.scripted import eventually
 from tests.net.scripted_imap import TAKE, Script, ScriptedImap
 
@@ -371,9 +371,11 @@ def at_terminal(home: Home, script: str) -> str:
 
 def interrupted(home: Home, is_time: Callable[[], bool]) -> tuple[int, str]:
     """The status of a call that is interrupted once it is time to, and what it says then."""
-    with subprocess.Popen(
-        [home.imap_submit, "joe@example.org"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment
-    ) as process:
+    with taking(signal.SIGINT):
+        called = subprocess.Popen(
+            [home.imap_submit, "joe@example.org"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment
+        )
+    with called as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(MESSAGE)
@@ -398,10 +400,27 @@ def test_but_not_of_one_that_did_not_leave(home: Home) -> None:
         assert ran == (130, "imap-submit: interrupted\n")
 
 
+def test_a_directory_as_its_input_is_an_error_like_any_other(home: Home) -> None:
+    """Python ends with status 1 before it reads a line of the program."""
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    ran = home.run("/bin/sh", "-c", f'exec "{PROGRAM}" -t </', environment=environment)
+    assert ran == Ran(os.EX_IOERR, "imap-submit: standard input: Is a directory\n")
+
+
+def test_arguments_and_input_reach_it_as_they_are(home: Home) -> None:
+    environment = {**home.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    with server(home) as imap:
+        ran = home.run(str(PROGRAM), "-F", "Fred $HOME  'Smith'", "-t", given=MESSAGE, environment=environment)
+        assert ran == Ran(os.EX_OK, "")
+    (sent,) = imap.submitted
+    assert b"$HOME  'Smith'" in sent
+
+
 def test_who_interrupts_it_while_it_is_loaded_sees_no_traceback(home: Home) -> None:
     """Most of its life it loads modules: here one that interrupts it, as a person would."""
     program = Path(home.write("program/bin/imap-submit", PROGRAM.read_text(encoding="utf-8")))
     home.write("program/bin/imapproxy/__init__.py", "")
     home.write("program/bin/imapproxy/sendmail/__init__.py", "")
     home.write("program/bin/imapproxy/sendmail/main.py", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    assert home.run(sys.executable, str(program), "-t") == Ran(130, "")
+    with taking(signal.SIGINT):
+        assert home.run(sys.executable, str(program), "-t") == Ran(130, "")

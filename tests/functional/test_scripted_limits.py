@@ -129,6 +129,31 @@ def test_submissions_of_a_user_are_counted_over_sessions_and_workers(strict_hous
         assert stage.submit(DRAFT.replace(b"fred@", b"ann@")) == b"OK SUBMIT completed"
 
 
+def test_a_user_has_one_limit_and_one_journal_however_the_name_is_written(tmp_path: Path) -> None:
+    """Cyrus, and Dovecot by default, take ALICE for alice."""
+    rules = {"max-submissions-per-hour": "2", "journal": str(tmp_path / "journal")}
+    spellings = (b"alice", b"ALICE", b"Alice", b"aLiCe")
+    drafts = [DRAFT.replace(b"fred@", b"alice@").replace(b"<1@", b"<%d@" % number) for number in range(3)]
+    with theatre(tmp_path, {**options(), "submit": {"mail-domain": "example.com", **rules}}) as house:
+
+        def submit(user: bytes, draft: bytes) -> bytes:
+            with house.scene() as stage:
+                stage.log_in(user)
+                return stage.submit(draft)
+
+        answers = [submit(user, draft) for user in spellings for draft in drafts]
+        log = house.proxy.log()
+    refused = b"NO 4.7.1 too many submissions; try again later,"
+    assert answers[:3] == [b"OK SUBMIT completed", b"OK SUBMIT completed", refused]
+    for first, second, third in (answers[3:6], answers[6:9], answers[9:12]):
+        assert all(answer.startswith(b"OK SUBMIT completed (accepted earlier, at ") for answer in (first, second))
+        assert third == refused
+    assert len(house.smtp.messages) == 2
+    assert log.count("login user=alice client=127.0.0.1 mechanism=LOGIN\n") == 3
+    assert log.count("login user=alice client=127.0.0.1 mechanism=LOGIN written=ALICE\n") == 3
+    assert log.count("submission-repeated user=alice ") == 6
+
+
 def test_failed_logins_of_an_address_make_it_wait(tmp_path: Path) -> None:
     with Listener() as imap, FakeSmtp() as smtp, running_proxy(tmp_path, imap.port, smtp.port, options()) as proxy:
         house = Theatre(proxy, imap, smtp)

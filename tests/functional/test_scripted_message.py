@@ -155,6 +155,29 @@ def test_rewriting_keeps_the_display_name(rewrite: Theatre) -> None:
     assert sent(rewrite, draft) == draft.replace(b"boss@", b"fred@")
 
 
+@pytest.mark.parametrize(
+    ("written", "leaves"),
+    [
+        (b"Fred Foobar", b"Fred Foobar <fred@example.com>"),
+        (b"Fred Foobar <>", b"Fred Foobar <fred@example.com>"),
+        (b"Fred Foobar <fred>", b"Fred Foobar <fred@example.com>"),
+        (b"Foobar, Fred <fred@example.com>", b'"Foobar, Fred" <fred@example.com>'),
+        (b"=?utf-8?q?Fr=C3=A9d?= Foobar <>", b"=?utf-8?q?Fr=C3=A9d?= Foobar <fred@example.com>"),
+    ],
+)
+def test_rewriting_keeps_the_display_name_of_what_is_no_address(
+    rewrite: Theatre, written: bytes, leaves: bytes
+) -> None:
+    draft = COMMON + b"From: %b\r\nSubject: x\r\n\r\nHello\r\n" % written
+    assert sent(rewrite, draft) == draft.replace(written, leaves)
+
+
+def test_rewriting_encodes_a_name_for_a_server_that_takes_ascii_only(rewrite: Theatre) -> None:
+    rewrite.script({"EHLO": "250 fake"})
+    arrived = sent(rewrite, COMMON + "From: Foobär, Fred\r\nSubject: x\r\n\r\nHello\r\n".encode())
+    assert b"\r\nFrom: =?utf-8?q?Foob=C3=A4r=2C_Fred?= <fred@example.com>\r\n" in arrived
+
+
 def test_trusting_names_the_sender(trust: Theatre) -> None:
     draft = COMMON + b"From: The Boss <boss@example.com>\r\nSubject: x\r\n\r\nHello\r\n"
     arrived = sent(trust, draft)
@@ -248,7 +271,11 @@ def test_trace_hides_user_and_on_demand_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n.\r\n", b"\n.\r"]
+    "end",
+    [
+        *(b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n.\r\n", b"\n.\r"),
+        *(b"\r\r\n.\r\r\n", b"\r\r\n.\r\n", b"\r\n.\r\r\n", b"\r\r\r\n.\n"),
+    ],
 )
 def test_nothing_is_smuggled(check: Theatre, end: bytes) -> None:
     """Whatever a line end looks like, what follows a lone dot stays in the message."""
@@ -262,13 +289,19 @@ def test_nothing_is_smuggled(check: Theatre, end: bytes) -> None:
 
 def test_every_line_end_becomes_crlf(check: Theatre) -> None:
     draft = FRED.replace(b"\r\n", b"\r") + COMMON.replace(b"\r\n", b"\n") + b"\na\rb\nc\r\nd\r\r\n\n\re"
-    assert sent(check, draft) == FRED + COMMON + b"\r\na\r\nb\r\nc\r\nd\r\n\r\n\r\n\r\ne\r\n"
+    assert sent(check, draft) == FRED + COMMON + b"\r\na\r\nb\r\nc\r\nd\r\n\r\n\r\ne\r\n"
+
+
+def test_draft_in_lines_of_cr_cr_lf(check: Theatre) -> None:
+    """As a program writes it that ends lines which are ended already: the header is found, and no line is added."""
+    draft = FRED + COMMON + b"\r\nHello\r\n\r\nBye\r\n"
+    assert sent(check, draft.replace(b"\r\n", b"\r\r\n")) == draft
 
 
 def test_dots_and_line_ends_at_all_borders(check: Theatre) -> None:
     """A draft of many buffers, in which no border falls harmlessly."""
-    body = b".\n..\r.x\r\n\r\r\n" * 200_000
-    expected = b".\r\n..\r\n.x\r\n\r\n\r\n" * 200_000
+    body = b".\n..\r.x\r\n\r\r\n\r\rx\r\r\r\n" * 200_000
+    expected = b".\r\n..\r\n.x\r\n\r\n\r\n\r\nx\r\n" * 200_000
     arrived = sent(check, FRED + COMMON + b"\r\n" + body)
     assert arrived.removeprefix(FRED + COMMON + b"\r\n") == expected
 

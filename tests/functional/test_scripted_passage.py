@@ -415,19 +415,24 @@ def test_greeting_is_a_goodbye(stage: Stage) -> None:
 
 
 GONE = b"* BYE The IMAP server closed the connection\r\n"
+UNAVAILABLE = b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"
 
 
 @pytest.mark.parametrize(
     ("said", "heard"),
     [
-        (b"", GONE),
-        (b"* OK [CAPABILITY IMAP4", GONE),
+        (b"", UNAVAILABLE),
+        (b"* OK [CAPABILITY IMAP4", UNAVAILABLE),
         (GREETING, REWRITTEN_GREETING + GONE),
         (GREETING + b"* 1 FETCH (BODY[] {100}\r\nabc", REWRITTEN_GREETING + b"* 1 FETCH (BODY[] {100}\r\nabc"),
         (GREETING + b"* BYE going\r\n", REWRITTEN_GREETING + b"* BYE going\r\n"),
-        (GREETING + b"* OK fine\r\n* OK not fi", REWRITTEN_GREETING + b"* OK fine\r\n" + GONE),
+        (GREETING + b"* OK fine\r\n* OK not fi", REWRITTEN_GREETING + b"* OK fine\r\n* OK not fi"),
+        (GREETING + b"* OK fine\r\n* OK [CAPAB", REWRITTEN_GREETING + b"* OK fine\r\n" + GONE),
     ],
-    ids=["before the greeting", "within it", "after it", "within a literal", "after BYE", "within a line"],
+    ids=[
+        *("before the greeting", "within it", "after it", "within a literal", "after BYE", "within a line"),
+        "within a list",
+    ],
 )
 def test_server_drops_the_connection(stage: Stage, said: bytes, heard: bytes) -> None:
     stage.server.send(said)
@@ -455,10 +460,19 @@ def test_server_that_does_not_greet_as_one(stage: Stage, greeting: bytes) -> Non
     assert stage.client.rest() == b"* BYE The IMAP server sent what cannot be understood\r\n"
 
 
-def test_server_that_never_ends_a_line(fred: Stage) -> None:
-    fred.server.send(b"* OK " + b"x" * (70 << 10))
+@pytest.mark.parametrize("beginning", [b"* OK [CAPABILITY ", b"* CAPABILITY ", b"+ "])
+def test_server_that_never_ends_a_line_that_must_be_read_whole(fred: Stage, beginning: bytes) -> None:
+    fred.server.send(beginning + b"x" * (70 << 10))
     assert fred.client.rest() == b"* BYE The IMAP server sent what cannot be understood\r\n"
     fred.server.rest()
+
+
+def test_status_response_of_any_length_passes(fred: Stage) -> None:
+    line = b"* OK [COPYUID 1 " + b"1234567," * (1 << 15) + b"9 1:32769] Copied\r\n"
+    sender = threading.Thread(target=fred.server.send, args=(line,), daemon=True)
+    sender.start()
+    fred.client.expect(line)
+    sender.join()
 
 
 def test_data_line_without_end_passes(fred: Stage) -> None:

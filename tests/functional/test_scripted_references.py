@@ -105,6 +105,11 @@ def assert_refused(office: PostOffice, answer: str, code: str = r"5\.\d\.\d") ->
         pytest.param("/INBOX%0D%0AX%20LOGOUT/;UID=20", id="CR LF"),
         pytest.param("/INBOX%0A/;UID=20", id="LF"),
         pytest.param("/" + "x" * 5000 + "/;UID=20", id="5000 characters"),
+        pytest.param("", id="nothing"),
+        pytest.param(";UID=20", id="neither mailbox nor slash"),
+        pytest.param("INBOX/;UID=20", id="no slash at the beginning"),
+        pytest.param("x" * 5000, id="5000 characters and no slash"),
+        pytest.param("https//example.com/", id="no colon behind the scheme"),
     ],
 )
 def test_url_that_is_not_followed(office: PostOffice, url: str) -> None:

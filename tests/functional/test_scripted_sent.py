@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from tests.functional.drafts import draft, forward
+from tests.functional.fake_imap import Peer
 from tests.functional.fake_mailboxes import Deviation, closes, floods, halves, instead, no, resets
+from tests.functional.fake_smtp import CLOSE, RESET, SILENCE, Script
 from tests.functional.forwarding import PostOffice, post_office
 from tests.functional.mail_tree import leaf
 from tests.functional.proxy_process import Options
@@ -22,6 +26,7 @@ BCC = b"Bcc: Ann <ann@example.com>,\r\n secret@example.com\r\n"
 PLAIN = draft(b"\r\nHello", fields=FROM + BCC)
 FORWARD = forward("/INBOX/;UID=20", fields=FROM + BCC)
 
+ACCEPTED = "250 2.0.0 ok: queued as FAKE1"
 REMARK = re.compile(r"OK SUBMIT completed; no copy in Sent \([ -~]{1,500}\)")
 
 
@@ -188,6 +193,83 @@ def test_failure_in_the_log(office: PostOffice) -> None:
     assert failure.isprintable()
 
 
+# Goodbyes, which change nothing any more
+
+
+def stalls(peer: Peer, _: bytes, __: bytes) -> None:
+    """Say nothing, and stay."""
+    peer.rest()
+    raise EOFError
+
+
+def drips(line: bytes) -> Deviation:
+    """Say this again and again, slowly, until the client goes."""
+
+    def act(peer: Peer, _: bytes, __: bytes) -> None:
+        while not peer.ended_within(0.1):
+            peer.send(line)
+        raise EOFError
+
+    return act
+
+
+GOODBYE_PATIENCE = 10.0  # seconds: for three goodbyes of one each, on a busy machine
+
+
+def assert_ok_in_time(office: PostOffice, whole: bytes) -> None:
+    """Check that the client hears OK soon, that its session goes on, and that there is one message and one copy."""
+    with office.client() as client:
+        began = monotonic()
+        client.send(b"S SUBMIT {%d+}\r\n%b\r\nN NOOP\r\n" % (len(whole), whole))
+        assert client.answer(b"S") == b"OK SUBMIT completed"
+        assert monotonic() - began < GOODBYE_PATIENCE
+        assert client.answer(b"N").startswith(b"OK")
+    assert len(office.smtp.messages) == len(office.imap.appended) == 1
+
+
+@pytest.mark.parametrize("whole", [PLAIN, FORWARD], ids=["plain", "forward"])
+@pytest.mark.parametrize(
+    ("step", "act"),
+    [
+        pytest.param("QUIT", SILENCE, id="silence"),
+        pytest.param("QUIT", CLOSE, id="FIN"),
+        pytest.param("QUIT", RESET, id="RST"),
+        pytest.param("QUIT", cycle([0.1, b"221-more\r\n"]), id="no last line"),
+        pytest.param("QUIT", cycle([0.1, b"x"]), id="no line end"),
+        pytest.param("QUIT", [b"\xff\0" * 50_000, CLOSE], id="no text"),
+        pytest.param("QUIT", "554 5.7.1 I have thought better of it", id="a refusal"),
+        pytest.param(".", [ACCEPTED, RESET], id="RST behind the 250"),
+        pytest.param(".", [ACCEPTED, CLOSE], id="FIN behind the 250"),
+        pytest.param(".", [ACCEPTED, "421 4.3.2 going", SILENCE], id="421 behind the 250"),
+    ],
+)
+def test_a_failing_quit_neither_hides_nor_delays_the_ok(
+    office: PostOffice, whole: bytes, step: str, act: Script
+) -> None:
+    office.smtp.script[step] = act
+    assert_ok_in_time(office, whole)
+
+
+@pytest.mark.parametrize("whole", [PLAIN, FORWARD], ids=["plain", "forward"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(stalls, id="silence"),
+        pytest.param(closes, id="FIN"),
+        pytest.param(resets, id="RST"),
+        pytest.param(drips(b"* 1 EXISTS\r\n"), id="untagged lines"),
+        pytest.param(drips(b"x"), id="no line end"),
+        pytest.param(drips(b"+ go on\r\n"), id="continuations"),
+        pytest.param(floods(b"* \xff\0 {3}\r\nabc\r\n"), id="no text"),
+        pytest.param(instead(b"* BYE {99999999999}\r\n"), id="a large literal"),
+        pytest.param(no(b"[SERVERBUG] you stay"), id="NO"),
+    ],
+)
+def test_a_failing_logout_neither_hides_nor_delays_the_ok(office: PostOffice, whole: bytes, act: Deviation) -> None:
+    office.imap.replies = {"LOGOUT": act}
+    assert_ok_in_time(office, whole)
+
+
 # The mailbox that the server calls Sent
 
 
@@ -206,6 +288,26 @@ def test_automatic_mailbox(auto: PostOffice, listing: bytes, mailbox: bytes) -> 
     auto.imap.listing = listing
     assert auto.submit(FORWARD) == "OK SUBMIT completed"
     assert [copy.mailbox for copy in auto.imap.appended] == [mailbox]
+
+
+COURIER = b'* NAMESPACE (("INBOX." ".")) NIL (("#shared." ".")("shared." "."))\r\n'
+
+
+def test_automatic_mailbox_below_inbox(auto: PostOffice) -> None:
+    """As on Courier, which marks no mailbox, and has none outside INBOX."""
+    auto.imap.capabilities += b" NAMESPACE"
+    auto.imap.namespaces = COURIER
+    assert auto.submit(PLAIN) == "OK SUBMIT completed"
+    assert [copy.mailbox for copy in auto.imap.appended] == [b"INBOX.Sent"]
+
+
+def test_named_mailbox_below_inbox(office: PostOffice) -> None:
+    office.imap.capabilities += b" NAMESPACE"
+    office.imap.namespaces = COURIER
+    office.imap.replies = {"APPEND 1": no(b"[TRYCREATE] no such mailbox")}
+    assert office.submit(PLAIN) == "OK SUBMIT completed"
+    assert [copy.mailbox for copy in office.imap.appended] == [b"INBOX." + WIRE_NAME]
+    assert sum(b' "INBOX.' + WIRE_NAME in command for command in office.imap.commands) == 4
 
 
 @pytest.mark.parametrize(

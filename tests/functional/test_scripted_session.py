@@ -34,11 +34,12 @@ from tests.functional.scripted import (
 
 STOPPED = b"* BYE The server is shutting down\r\n"
 IN_ORDER = 5  # seconds that an end without anything to wait for may take, on a busy machine
+SOON = 20  # seconds in which what takes one must have happened, on a busy machine; else it takes half an hour
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    listen = {"login-timeout": "0.5", "idle-timeout": "1", "max-clients": "3"}
+    listen = {"login-timeout": "1", "idle-timeout": "2", "max-clients": "3"}
     with theatre(tmp_path_factory.mktemp("session"), {"listen": listen}) as opened:
         yield opened
 
@@ -158,14 +159,20 @@ def processor_time(pid: int) -> float:
 # Timeouts
 
 
-@pytest.mark.parametrize("greeting", [b"", b"* OK hi\r\n"])
-def test_login_timeout(house: Theatre, greeting: bytes) -> None:
+@pytest.mark.parametrize(
+    ("greeting", "heard"),
+    [
+        (b"", b"* BYE [UNAVAILABLE] The mail server is not reachable; try again later\r\n"),
+        (b"* OK hi\r\n", b"* OK hi\r\n* BYE Login takes too long\r\n"),
+    ],
+)
+def test_login_timeout(house: Theatre, greeting: bytes, heard: bytes) -> None:
     with house.scene() as stage:
         began = monotonic()
         stage.server.send(greeting)
-        assert stage.client.rest() == greeting + b"* BYE Login takes too long\r\n"
+        assert stage.client.rest() == heard
         assert stage.server.rest() == b""
-        assert monotonic() - began < 3
+        assert monotonic() - began < SOON
 
 
 def test_login_timeout_is_not_put_off_by_talking(house: Theatre) -> None:
@@ -182,7 +189,7 @@ def test_idle_timeout(fred: Stage) -> None:
     began = monotonic()
     assert fred.client.rest() == b"* BYE Nothing happened for too long\r\n"
     assert fred.server.rest() == b""
-    assert 0.9 < monotonic() - began < 4
+    assert 1.9 < monotonic() - began < SOON
 
 
 def test_idle_timeout_within_a_response(fred: Stage) -> None:
@@ -294,6 +301,19 @@ def test_sigterm_lets_a_submission_finish(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
         assert stage.client.rest() == b"A OK SUBMIT completed\r\n" + STOPPED
         assert stage.server.rest() in {b"", b"B NOOP\r\n"}
+        assert await_exit(pid, IN_ORDER) == 0
+        assert len(house.smtp.messages) == 1
+
+
+def test_sigterm_leaves_behind_submissions_that_wait_for_one_under_way(tmp_path: Path) -> None:
+    """However many the client has sent at once: else they could outlast the 30 s, and be cut off anywhere."""
+    with theatre(tmp_path) as house, house.fred() as stage:
+        pid = house.proxy.pid
+        house.script({".": (1, "250 2.0.0 ok")})
+        stage.client.send(b"A SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT) * 5)
+        assert eventually(lambda: bool(house.smtp.messages))
+        os.kill(pid, signal.SIGTERM)
+        assert stage.client.rest() == b"A OK SUBMIT completed\r\n" + STOPPED
         assert await_exit(pid, IN_ORDER) == 0
         assert len(house.smtp.messages) == 1
 

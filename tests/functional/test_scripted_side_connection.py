@@ -21,7 +21,7 @@ from tests.functional.fake_mailboxes import (
     unquoted,
 )
 from tests.functional.forwarding import PostOffice, post_office
-from tests.functional.mail_tree import attached, leaf, multipart
+from tests.functional.mail_tree import Entity, attached, leaf, multipart
 from tests.functional.scripted import DRAFT, theatre
 
 MIB = 1 << 20
@@ -314,8 +314,18 @@ def test_line_ends_are_made_crlf(office: PostOffice, end: bytes) -> None:
     body = LINES + b"one" + end + b".two" + end + b"." + end + b"three"
     office.imap.mailboxes[b"INBOX"] = {5: leaf("text/plain", body).headed(b"Subject: odd" + end + b"X-Y: z\r\n")}
     assert office.submit(forward("/INBOX/;UID=5")) == "OK SUBMIT completed"
-    mended = re.sub(rb"\r\n|\r|\n", b"\r\n", office.imap.mailboxes[b"INBOX"][5].octets)
+    mended = re.sub(rb"\r+\n|\r|\n", b"\r\n", office.imap.mailboxes[b"INBOX"][5].octets)
     assert office.arrived().parts[1].body == mended
+
+
+@pytest.mark.parametrize("section", ["", "/;SECTION=1"])
+def test_what_is_stored_in_lines_of_cr_cr_lf_has_each_line_end_once(office: PostOffice, section: str) -> None:
+    """As Courier hands out a file of a Maildir in which lines end in CRLF."""
+    stored = leaf("text/plain", b"first\r\n\r\nthird\r\n" + LINES).headed(b"Subject: stored\r\n")
+    header, body = (octets.replace(b"\r\n", b"\r\r\n") for octets in (stored.header, stored.body))
+    office.imap.mailboxes[b"INBOX"] = {5: Entity(header, body)}
+    assert office.submit(forward(f"/INBOX/;UID=5{section}")) == "OK SUBMIT completed"
+    assert office.arrived().parts[1].body == (stored.body if section else stored.octets)
 
 
 @pytest.mark.parametrize("line", [b"x" * 2 * MIB, LINES + b"x" * 999, LINES[: MIB // 2 - 10] + b"x" * 1000 + b"\r\n"])

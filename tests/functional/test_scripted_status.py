@@ -25,6 +25,8 @@ from tests.functional.process import PATIENCE, public_directory
 from tests.functional.proxy_process import PROGRAM, Options, Proxy, running_proxy
 from tests.functional.scripted import DRAFT, Theatre, eventually, refusing_port, theatre
 
+SOON = 10.0  # seconds for a NOOP, on a busy machine
+
 
 def options_in(directory: Path) -> Options:
     return {
@@ -220,7 +222,7 @@ def test_who_abuses_the_status_disturbs_no_session(directory: Path) -> None:
                 stage.server.expect(b"n NOOP\r\n")
                 stage.server.send(b"n OK done\r\n")
                 stage.client.expect(b"n OK done\r\n")
-                assert monotonic() - began < 1
+                assert monotonic() - began < SOON
             abusers.close()
             assert eventually(lambda: page(proxy, "/metrics")[0] == HTTPStatus.OK)
         assert "Traceback" not in proxy.log()

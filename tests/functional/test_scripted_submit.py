@@ -341,8 +341,7 @@ def test_client_ends_its_output_before_its_command_is_whole(house: Theatre) -> N
         stage.client.send((b"A SUBMIT {%d+}\r\n%b\r\n" % (len(DRAFT), DRAFT))[:-1])
         stage.client.end_output()
         assert stage.server.rest() == b""
-        stage.server.close()
-        assert stage.client.rest() == b"* BYE The IMAP server closed the connection\r\n"
+        assert stage.client.rest() == b""
     assert not house.smtp.commands
 
 

@@ -1,9 +1,10 @@
-"""Fuzzing one target for a time, and what came of it."""
+"""Fuzzing one target for a time, growing its inputs, and what came of it."""
 
 import re
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ STARTUP_SECONDS = 60
 
 _EXECUTIONS = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 _EDGES = re.compile(r"cov: (\d+)")
+_GROWN = re.compile(r"^(\d+) inputs$", re.MULTILINE)
 # A rule that does not hold; or an input that takes too long, or too much memory.
 _FAILURE = re.compile(
     r"=== Uncaught Python exception.*?(?===\d+==)|^==\d+== ERROR: libFuzzer: (?:timeout|out).*",
@@ -37,6 +39,14 @@ class Outcome:
     failure: str
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What came of growing inputs, so many of them; ``failure`` is empty if all of them were within the budget."""
+
+    inputs: int
+    failure: str
+
+
 def fuzz(target: Target, seconds: int, folder: Path) -> Outcome:
     """Fuzz a target for so many seconds.
 
@@ -48,10 +58,26 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Outcome:
     log = folder / "log"
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT}", f"-timeout={INPUT_SECONDS}"]
     options += [f"-rss_limit_mb={MAX_MEMORY}", f"-artifact_prefix={folder}/", f"-dict={target.dictionary}"]
-    command = [sys.executable, "-m", "tests.fuzz.engine", target.name, *options, "-print_final_stats=1"]
+    command = ["tests.fuzz.engine", target.name, *options, "-print_final_stats=1", str(corpus), str(target.corpus)]
+    return outcome_of(*_logged(command, log, seconds))
+
+
+def grow(target: Target, seconds: int, folder: Path, options: Sequence[str] = ()) -> Growth:
+    """Grow inputs of the target, those that fuzzing has left in the folder among them, for so many seconds.
+
+    An input that goes over the budget of work lies in the folder then, with the log. ``options`` are those of
+    ``growth``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["tests.fuzz.growth", target.name, str(folder), f"--seconds={seconds}", *options]
+    return growth_of(*_logged(command, folder / "growth-log", seconds))
+
+
+def _logged(command: Sequence[str], log: Path, seconds: int) -> tuple[str, int]:
+    """Run a module, and return what it said and its exit status."""
     with log.open("wb") as output:
         ended = subprocess.run(
-            [*command, corpus, target.corpus],
+            [sys.executable, "-m", *command],
             cwd=PACKAGE.parent,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -59,7 +85,7 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Outcome:
             timeout=seconds + STARTUP_SECONDS,
             check=False,
         )
-    return outcome_of(log.read_text(encoding="utf-8", errors="replace"), ended.returncode)
+    return log.read_text(encoding="utf-8", errors="replace"), ended.returncode
 
 
 def outcome_of(log: str, status: int) -> Outcome:
@@ -69,6 +95,12 @@ def outcome_of(log: str, status: int) -> Outcome:
     reason = failure[0] if failure else log[-2000:] if status else ""
     found = "\n".join([reason, *map(_written_input, _INPUT.findall(log))]) if reason else ""
     return Outcome(int(executions[1]) if executions else 0, int(edges[-1]) if edges else 0, found)
+
+
+def growth_of(log: str, status: int) -> Growth:
+    """Return what came of growing inputs by what was said and the exit status."""
+    count = _GROWN.search(log)
+    return Growth(int(count[1]) if count else 0, log if status else "")
 
 
 def _written_input(path: str) -> str:

@@ -15,6 +15,7 @@ from imapproxy.protocol.action import (
     DraftOctets,
     DropDraft,
     LoggedIn,
+    LoggedOut,
     LoginRefused,
     StartTls,
     Submit,
@@ -75,7 +76,7 @@ class Conversation:
         assert self.is_over or not untold or (rest and (len(untold) <= 24 or b"\r\n" not in untold)), untold
         position = 0
         for piece in self.upstream.pieces:
-            if not (self._hides_ids and piece.split(b" ")[1:2] == [b"ID"]):
+            if not (self._hides_ids and piece.upper().split(b" ")[1:2] == [b"ID"]):
                 found = self._by_client.find(piece, position)
                 assert found >= 0, piece
                 position = found + len(piece)
@@ -113,7 +114,7 @@ class Conversation:
                 self._take_draft(action)
             case LoggedIn(user):
                 assert user is None or _octets_of(user) == self.upstream.user, (user, self.upstream.user)
-            case LoginRefused():
+            case LoggedOut() | LoginRefused():
                 assert not self.upstream.authenticated
             case StartTls():
                 self._dialogue.tls_started()

@@ -1,11 +1,11 @@
-"""What is made of libFuzzer's log: a finding in CI leaves nothing else."""
+"""What is made of libFuzzer's log, and of what growing inputs says: a finding in CI leaves nothing else."""
 
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.campaign import MAX_INPUT, Outcome, outcome_of
+from tests.fuzz.campaign import MAX_INPUT, Growth, Outcome, growth_of, outcome_of
 
 PROGRESS = "#2\tINITED cov: 400 ft: 1 corp: 1/1b\n#99\tNEW cov: 431 ft: 2\n"
 STATISTICS = "stat::number_of_executed_units: 1234\n"
@@ -42,3 +42,11 @@ def test_a_failure_holds_the_input_that_led_to_it(finding: Path, said: str, stat
 
 def test_a_process_that_does_not_even_begin_is_a_failure() -> None:
     assert outcome_of("No module named atheris\n", 1).failure == "No module named atheris\n"
+
+
+def test_inputs_that_were_grown_are_counted() -> None:
+    assert growth_of("37 inputs\n", 0) == Growth(37, "")
+
+
+def test_an_input_over_the_budget_of_work_is_a_failure() -> None:
+    assert growth_of("us an octet: 1, 2, 4, 8\n", 1) == Growth(0, "us an octet: 1, 2, 4, 8\n")

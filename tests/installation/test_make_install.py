@@ -1,5 +1,6 @@
 """``make install``: what goes where, with PREFIX and DESTDIR; and on a real machine, from there to a login."""
 
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,12 @@ def test_imap_submit_runs_under_the_name_of_sendmail(installed: Path, tmp_path: 
     sendmail = tmp_path / "sendmail"
     sendmail.symlink_to(installed / "opt/mail/bin/imap-submit")
     assert version(sendmail) == f"imap-submit {__version__}\n"
+
+
+def test_imap_submit_says_that_it_cannot_read_a_directory(installed: Path) -> None:
+    program = installed / "opt/mail/bin/imap-submit"
+    ran = subprocess.run(["/bin/sh", "-c", f"{program} -t </"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (os.EX_IOERR, "imap-submit: standard input: Is a directory\n")
 
 
 def test_manual_names_what_lies_under_the_prefix(installed: Path) -> None:

@@ -186,6 +186,7 @@ REFUSED = record("login-refused", user="fred", client="192.0.2.66", mechanism="L
 LINES = [
     (REFUSED, "192.0.2.66"),
     (record("login-refused", user="fred", client="2001:db8::1", tls="TLSv1.3", mechanism="PLAIN"), "2001:db8::1"),
+    (record("login-refused", user="fred", client="192.0.2.111", written="client=192.0.2.7"), "192.0.2.111"),
     (record("login-refused", user=None, client="192.0.2.101"), "192.0.2.101"),
     (record("login-refused", user="", client="192.0.2.102"), "192.0.2.102"),
     (record("login-refused", user="client=192.0.2.7", client="192.0.2.103"), "192.0.2.103"),

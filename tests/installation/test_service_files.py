@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.packages import require
+from tests.functional.process import taking
 from tests.installation.make import ROOT
 
 UNIT = ROOT / "etc/imapproxy.service"
@@ -47,7 +48,8 @@ def test_unit_reloads_by_a_signal_without_a_kill_on_the_disk(tmp_path: Path) -> 
     """Debian's is in procps, which a small system lacks."""
     _, signalling = re.findall(r"(?m)^ExecReload=(.*)$", UNIT.read_text())
     program, *arguments = shlex.split(signalling)
-    process = subprocess.Popen(["sleep", "60"])
+    with taking(signal.SIGHUP):
+        process = subprocess.Popen(["sleep", "60"])
     environment = {"MAINPID": str(process.pid), "PATH": str(tmp_path)}
     subprocess.run([shutil.which(program) or program, *arguments], env=environment, check=True)
     assert process.wait(timeout=60) == -signal.SIGHUP

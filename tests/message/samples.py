@@ -37,7 +37,7 @@ MESSAGE_ID = "<k3xo9qlm2v7ab4cd@mail.example.com>"
 def normalised(*chunks: bytes) -> bytes:
     """Return the chunks as a spool takes them."""
     line_ends = LineEnds()
-    return b"".join([*map(line_ends.feed, chunks), line_ends.finish()])
+    return b"".join([*(piece for chunk in chunks for piece in line_ends.feed(chunk)), *line_ends.finish()])
 
 
 def draft(text: str) -> bytes:
@@ -89,6 +89,7 @@ class Mailbox:
     sections: Mapping[str, bytes]
     kinds: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, int | None] = field(default_factory=dict)
+    window: int = 7
     kept_contents: int = 0
 
     def named(self, reference: Reference) -> Named:
@@ -97,19 +98,19 @@ class Mailbox:
         section = reference.content_section
         octets = self.sections[section]
         size = self.sizes.get(section, len(octets))
-        return Named(header, Stored(octets, size), self.kinds.get(section, "text/plain"))
+        return Named(header, Stored(octets, size, self.window), self.kinds.get(section, "text/plain"))
 
     def kept(self, contents: Sequence[Content]) -> Sequence[Span]:
         """Keep them one behind the other, each on a line of its own."""
         self.kept_contents += len(contents)
-        kept, spans = b"", []
+        kept, spans = bytearray(), []
         for content in contents:
             kept += b"\r\n"
             start = len(kept)
             line_ends = LineEnds()
-            kept += line_ends.feed(b"".join(content.chunks())) + line_ends.flush()
+            kept += b"".join([*line_ends.feed(b"".join(content.chunks())), *line_ends.flush()])
             spans.append((start, len(kept)))
-        octets = mapped(kept)
+        octets = mapped(bytes(kept))
         return [Span(octets, start, end) for start, end in spans]
 
     def message(self, text: str) -> Message:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imapproxy.errors import ClientError
-from imapproxy.message.draft import BLOCK, LineEnds, Octets, blocks, contains, find_spans, has_long_line, is_ascii
+from imapproxy.message.draft import (
+    BLOCK,
+    LineEnds,
+    Octets,
+    blocks,
+    contains,
+    find_spans,
+    has_long_line,
+    is_ascii,
+    with_crlf,
+)
 from imapproxy.message.segments import Base64, WrappedBase64, quoted_printable
 from tests.message.samples import mapped, normalised
 
@@ -23,7 +33,9 @@ OCTETS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"a", b"\xe9"]))
         (b"", b""),
         (b"a\r\nb\r\n", b"a\r\nb\r\n"),
         (b"a\nb\rc\r\nd", b"a\r\nb\r\nc\r\nd\r\n"),
-        (b"\r\r\n\n\r", b"\r\n\r\n\r\n\r\n"),
+        (b"\r\r\n\n\r", b"\r\n\r\n\r\n"),
+        (b"a\r\r\nb\r\r\r\n\r\r\n", b"a\r\nb\r\n\r\n"),
+        (b"a\rb\r\r\nc\r\rd\r\r", b"a\r\nb\r\nc\r\n\r\nd\r\n\r\n"),
         (b"a\n\rb\n", b"a\r\n\r\nb\r\n"),
     ],
 )
@@ -33,7 +45,8 @@ def test_each_line_end_becomes_crlf(octets: bytes, want: bytes) -> None:
 
 
 def test_cve_2023_51764_end_of_data_forged_by_bare_line_ends() -> None:
-    for forged in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\n.\r", b"\r\n.\r"):
+    ends = [b"\n", b"\r\n", b"\r", b"\r\r\n", b"\r\r\r\n"]
+    for forged in (before + b"." + behind for before in ends for behind in ends):
         assert normalised(b"body" + forged + b"MAIL FROM:<admin@x>\r\n") == b"body\r\n.\r\nMAIL FROM:<admin@x>\r\n"
 
 
@@ -50,7 +63,49 @@ def test_no_bare_line_end_is_left_and_nothing_else_changes(octets: bytes) -> Non
     assert output.count(b"\r\n") == output.count(b"\r") == output.count(b"\n")
     assert not output or output.endswith(b"\r\n")
     assert b"".join(output.split()) == b"".join(octets.split())
-    assert output == b"".join(line + b"\r\n" for line in octets.splitlines())
+    assert output == b"".join(line + b"\r\n" for line in re.sub(rb"\r+\n", b"\n", octets).splitlines())
+    assert with_crlf(octets + b"\n") == normalised(octets + b"\n")
+
+
+LONG_RUN = b"\r" * (3 * BLOCK + 7)
+
+
+@pytest.mark.parametrize(
+    ("octets", "want"),
+    [
+        (b"a" + LONG_RUN + b"\nb", b"a\r\nb\r\n"),
+        (b"a" + LONG_RUN + b"b", b"a" + b"\r\n" * len(LONG_RUN) + b"b\r\n"),
+        (LONG_RUN, b"\r\n" * len(LONG_RUN)),
+        (b"a" * (BLOCK - 1) + b"\r\r\n", b"a" * (BLOCK - 1) + b"\r\n"),
+        (b"a" * (BLOCK - 2) + b"\r\r\n", b"a" * (BLOCK - 2) + b"\r\n"),
+    ],
+    ids=["before LF", "before text", "at the end", "a block ends behind CR", "a block ends before LF"],
+)
+def test_a_run_of_crs_may_be_of_any_length(octets: bytes, want: bytes) -> None:
+    assert normalised(octets) == want
+    assert normalised(*(octets[at : at + 1] for at in range(len(octets)))) == want
+
+
+def test_pieces_are_of_bounded_size() -> None:
+    line_ends = LineEnds()
+    pieces = [*line_ends.feed(b"a" + b"\r" * 10_000_000 + b"b\n" * BLOCK), *line_ends.finish()]
+    assert max(map(len, pieces)) <= 2 * BLOCK
+    assert len(set(map(id, pieces))) < 10  # the line ends are one piece, told again and again
+
+
+# In quadratic time, one of these would take minutes.
+@pytest.mark.parametrize(
+    ("octets", "lines"),
+    [
+        (b"\r" * 10_000_000 + b"\n", 1),
+        (b"\r" * 10_000_000 + b"x", 10_000_000),
+        ((b"\r" * 1000 + b"x") * 5_000 + b"\r\r\n", 5_000_001),
+        (b"\r\r\n" * 1_000_000, 1_000_000),
+    ],
+    ids=["a run before LF", "a run before text", "runs before text", "empty lines"],
+)
+def test_runs_of_crs_take_linear_time(octets: bytes, lines: int) -> None:
+    assert with_crlf(octets).count(b"\r\n") == lines
 
 
 def test_nul_is_the_clients_error() -> None:
@@ -60,9 +115,9 @@ def test_nul_is_the_clients_error() -> None:
 
 def test_chunks_may_be_views_of_a_buffer() -> None:
     line_ends = LineEnds()
-    assert line_ends.feed(memoryview(b"a\nb")[0:2]) + line_ends.feed(bytearray(b"c\r")) == b"a\r\nc"
-    assert line_ends.finish() == b"\r\n"
-    assert line_ends.finish() == b""
+    assert line_ends.feed(memoryview(b"a\nb")[0:2]) + line_ends.feed(bytearray(b"c\r")) == [b"a\r\n", b"c"]
+    assert line_ends.finish() == [b"\r\n"]
+    assert line_ends.finish() == []
 
 
 def test_blocks_are_the_octets_in_pieces() -> None:
@@ -151,4 +206,5 @@ def test_of_a_mapped_draft_little_is_in_memory_at_a_time(passing: Callable[[Octe
 )
 def test_what_is_no_draft_may_end_inside_a_line(text: bytes, want: bytes) -> None:
     line_ends = LineEnds()
-    assert line_ends.feed(text) + line_ends.flush() == want
+    assert b"".join([*line_ends.feed(text), *line_ends.flush()]) == want
+    assert with_crlf(text) == want

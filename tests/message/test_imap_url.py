@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imapproxy.message.imap_url import MAX_URL, ImapUrl, UrlError, is_imap_url, parse_imap_url
+from imapproxy.message.imap_url import MAX_URL, ImapUrl, UrlError, has_scheme, is_imap_url, parse_imap_url
 
 LAST = 2**32 - 1
 NAMED = ImapUrl("INBOX", 20)
@@ -268,6 +268,27 @@ def test_what_is_an_imap_url_by_its_beginning(text: str, want: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("imap://h/INBOX/;UID=20", True),
+        ("https://example.com/", True),
+        ("CID:1@example.com", True),
+        (" z39.50s+x-\r\n\ty:", True),
+        ("/INBOX:a/;UID=20", False),
+        ("", False),
+        (":", False),
+        ("4imap:", False),
+        ("https//example.com", False),
+        (";UID=20:", False),
+        ("INBOX/:", False),
+        ("imap\u017f://h/", False),
+    ],
+)
+def test_what_has_a_scheme(text: str, want: bool) -> None:
+    assert has_scheme(text) is want
+
+
+@pytest.mark.parametrize(
     ("url", "want"),
     [
         (NAMED, "/INBOX/;UID=20"),
@@ -391,4 +412,5 @@ def test_hostile_text_takes_linear_time(start: str, piece: str) -> None:
     for length in (MAX_URL - len(start), 1_000_000):
         text = start + piece * (length // len(piece))
         is_imap_url(text)
+        has_scheme(text)
         outcome(text)

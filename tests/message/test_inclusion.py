@@ -92,6 +92,10 @@ def test_what_does_not_end_in_a_line_ends_no_message(octets: bytes) -> None:
         (b"Content-Length: 20\r\nContent-Lengthy: 1\r\nCONTENT-LENGTH :3\r\n", b"Content-Lengthy: 1\r\n"),
         (b"no field at all\r\nContent-MD5: Q2hlY2s=", b"Content-MD5: Q2hlY2s=\r\n"),
         (b"Subject: a\nContent-Type: a/b\rContent-ID: c\n", b"Content-Type: a/b\r\nContent-ID: c\r\n"),
+        (
+            b"Content-Type: a/b;\r\r\n c=d\r\r\r\nContent-ID: e\r\r\n\r\r\n",
+            b"Content-Type: a/b;\r\n c=d\r\nContent-ID: e\r\n",
+        ),
         (b"Content-: x\r\nContent Type: y\r\nX-Content-Type: z\r\n", b""),
     ],
 )

@@ -161,9 +161,43 @@ def test_a_url_that_cannot_be_followed_is_refused(url: str) -> None:
     assert refusal(within(to(url))).startswith(f"5.6.6 cannot read {url}: ")
 
 
-def test_an_answer_shows_of_a_url_what_can_be_shown() -> None:
-    url = f"/Entw\u00fcrfe\x07{'x' * 300}"
-    assert refusal(within(to(url))).startswith(f"5.6.6 cannot read /Entw?rfe?{'x' * 190}: ")
+@pytest.mark.parametrize(
+    "url",
+    [
+        ";UID=20",
+        "INBOX/;UID=20",
+        "INBOX",
+        "20",
+        "https//example.com/a.pdf",
+        "mail.example.com/INBOX/;UID=20",
+        "INBOX/;UID=20:",
+        "?",
+        "#a",
+    ],
+)
+def test_a_url_without_a_scheme_and_a_slash_is_refused(url: str) -> None:
+    """A client that forgot the slash must not hear that its attachment went out."""
+    assert refusal(within(to(url))) == f"5.6.6 cannot read {url}: neither imap:// nor / at the beginning"
+    assert refusal(to(url)).startswith(f"5.6.6 cannot read {url}: ")
+
+
+@pytest.mark.parametrize("url", ["", " ", "\n\t"])
+def test_a_url_that_says_nothing_is_refused(url: str) -> None:
+    assert refusal(within(to(url))) == '5.6.6 cannot read "": neither imap:// nor / at the beginning'
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"/Entw\u00fcrfe\x07{'x' * 300}", f"/Entw?rfe?{'x' * 190}"),
+        (f"INBOX\x1b[31m\u202e{'x' * 1_000_000}", f"INBOX?[31m?{'x' * 189}"),
+        ("\udcff" * 300, "?" * 200),
+        ("a b\n\tc", "abc"),
+        ("a,b", "a,b"),  # the answer's comma is the response's to replace
+    ],
+)
+def test_an_answer_shows_of_a_url_what_can_be_shown(url: str, shown: str) -> None:
+    assert refusal(within(to(url))).startswith(f"5.6.6 cannot read {shown}: ")
 
 
 @pytest.mark.parametrize("kind", ["multipart/signed", "multipart/encrypted", "Multipart/Signed"])
@@ -183,6 +217,7 @@ def test_references_may_be_switched_off() -> None:
     off = replace(SITE, references=False)
     assert refusal(within(to(URL)), off) == "5.6.6 references are switched off on this server"
     assert refusal(within(to("imaps://anywhere/")), off) == "5.6.6 references are switched off on this server"
+    assert refusal(within(to("INBOX/;UID=20")), off) == "5.6.6 references are switched off on this server"
     assert outline(within(part('access-type=URL; URL="https://example.com/"')), off) is None
 
 

@@ -103,6 +103,12 @@ def test_a_long_word_may_stand_below_the_name() -> None:
     assert converted(f"X: {'a' * 996}") == f"X:\r\n {'a' * 996}"
 
 
+# What is searched for the next word from each of its octets would take an hour here.
+@pytest.mark.parametrize("space", [" ", "\t", " \t"])
+def test_white_space_behind_the_last_word_is_dropped_and_gone_through_once(space: str) -> None:
+    assert converted(f"Subject: Hello{space * 500_000}") == "Subject: Hello"
+
+
 TEXT = st.text(st.sampled_from('abé €\U0001f600=?_,"()<>@ '), min_size=1).map(lambda text: " ".join(text.split()))
 
 

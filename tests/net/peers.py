@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType
@@ -17,7 +18,8 @@ from typing import Generic, TypeVar
 
 from imapproxy.logs import LOGGER
 
-PATIENCE = 10.0  # seconds, for what is to happen on a busy machine too
+PATIENCE = 30.0  # seconds, for what is to happen on a busy machine too
+PAUSE = 0.01  # seconds
 SILENCE = 0.3  # seconds in which what must not be said would have been said
 
 _Result = TypeVar("_Result")
@@ -121,6 +123,14 @@ def port_of(listener: socket.socket) -> int:
 
 def accepted_by(listener: socket.socket) -> Peer:
     return Peer(listener.accept()[0])
+
+
+def until(condition: Callable[[], bool]) -> Iterator[float]:
+    """Yield pauses, the steps of a scripted server, until the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        yield PAUSE
 
 
 class Background(Generic[_Result]):

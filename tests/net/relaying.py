@@ -1,7 +1,7 @@
 """A relay in a thread between two peers, with a stage in its session's place: for the tests of ``net.relay``."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from imapproxy.net.connection import Connection
@@ -37,6 +37,7 @@ class Stage:
         self.handled: list[Action] = []
         self.draft = b""
         self.submitted: list[bytes] = []
+        self.amid_submission: Callable[[], None] = lambda: None
         self.hold = 0.0  # seconds for which the client is not read after a login, accepted or refused
         self.dialogue = Dialogue(Terms(MAX_DRAFT, is_reusable, starttls=True), is_secure=False)
         plain = client if isinstance(client, Connection) else Connection(client.socket)
@@ -77,6 +78,7 @@ class Stage:
         else:
             self.submitted.append(self.draft)
             self.draft = b""
+            self.amid_submission()
             self.relay.perform(self.dialogue.submitted())
 
     def held(self) -> int:
@@ -101,6 +103,11 @@ class Running:
         """Return why the session ended, which it must do now."""
         assert self._work is not None
         return self._work.result()
+
+    def greet(self) -> None:
+        """Have the server greet before the relay runs."""
+        self.stage.relay.perform(self.stage.dialogue.from_upstream(GREETING, len(GREETING)))
+        self.client.expect(GREETING)
 
     def log_in(self) -> None:
         exchange = [(b"", GREETING), (b"a LOGIN fred pencil\r\n", b"a OK done\r\n")]

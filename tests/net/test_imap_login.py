@@ -98,6 +98,11 @@ def test_a_server_that_asks_for_no_login_is_not_believed(greeting: str) -> None:
             "PLAIN",
             "4.7.0 Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)",
         ),
+        (
+            "TAG NO Too many open connections (1 of 1 for fred)",
+            "PLAIN",
+            "4.7.0 Too many open connections (1 of 1 for fred)",
+        ),
     ],
 )
 def test_is_refused(answer: str, mechanism: str, text: str) -> None:

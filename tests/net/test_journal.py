@@ -8,18 +8,21 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imapproxy.errors import DeliveryUncertain, SubmissionRefused
 from imapproxy.net import journal as journal_module
 from imapproxy.net import journal_file
-from imapproxy.net.journal import KEPT_FOR, UNUSABLE, Claim, Earlier, Journal, Unrecorded, key_of
+from imapproxy.net.journal import KEPT_FOR, MAX_ENTRIES, UNUSABLE, Claim, Earlier, Journal, Key, Unrecorded, key_of
 from imapproxy.net.journal_file import make
 from tests.net.child import child
+from tests.net.first_journal import make_first_version
 from tests.net.peers import PATIENCE, Background, Log, nothing_left
 
 KEY = key_of("fred", bytes(32))
+ANOTHER = key_of("fred", b"a" * 32)
 TEN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 REPLY = "250 2.0.0 ok: queued as 1"
 EARLIER = Earlier(TEN, REPLY, is_filed=False)
@@ -67,13 +70,13 @@ def other(path: str, clock: Clock) -> Iterator[Journal]:
         yield theirs
 
 
-def claimed(journal: Journal, key: bytes = KEY) -> Claim:
+def claimed(journal: Journal, key: Key = KEY) -> Claim:
     claim = journal.claim(key)
     assert isinstance(claim, Claim)
     return claim
 
 
-def accept(journal: Journal, key: bytes = KEY, reply: str = REPLY) -> None:
+def accept(journal: Journal, key: Key = KEY, reply: str = REPLY) -> None:
     with claimed(journal, key) as claim:
         claim.sending()
         claim.accepted(reply)
@@ -109,7 +112,8 @@ def test_another_user_or_another_octet_is_another_submission() -> None:
     keys = {
         key_of(user, digest) for user in ("fred", "freda", "Fred", "\udcff", "") for digest in (bytes(32), b"a" * 32)
     }
-    assert len(keys) == 10
+    assert len({key.submission for key in keys}) == 10
+    assert len({key.user for key in keys}) == 5
 
 
 # What comes of a submission is known.
@@ -300,7 +304,7 @@ def test_who_submits_while_the_clock_is_behind_makes_nothing_forgotten(journal: 
     accept(journal)
     clock.now = 0
     assert journal.claim(KEY) == EARLIER
-    accept(journal, b"another")
+    accept(journal, ANOTHER)
     clock.now = TEN.timestamp() + 60
     assert journal.claim(KEY) == EARLIER
 
@@ -308,23 +312,89 @@ def test_who_submits_while_the_clock_is_behind_makes_nothing_forgotten(journal: 
 def test_an_old_entry_leaves_whoever_submits_what(path: str, journal: Journal, clock: Clock) -> None:
     accept(journal)
     clock.now += KEPT_FOR + 1
-    accept(journal, b"another")
-    assert keys_in(path) == [b"another"]
+    accept(journal, ANOTHER)
+    assert keys_in(path) == [ANOTHER.submission]
 
 
-def test_of_too_many_the_oldest_leave(path: str, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def keys_of(user: str, *numbers: int) -> list[Key]:
+    return [key_of(user, bytes([number]) * 32) for number in numbers]
+
+
+def test_of_a_users_too_many_the_oldest_leave(path: str, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "MAX_ENTRIES", 3)
-    for key in (b"a", b"b", b"c", b"d", b"e"):
+    for key in keys_of("fred", 1, 2, 3, 4, 5):
         accept(journal, key)
-    assert keys_in(path) == [b"b", b"c", b"d", b"e"]  # room is made before the next comes in
+    assert keys_in(path) == [key.submission for key in keys_of("fred", 3, 4, 5)]
 
 
-def test_old_entries_are_found_without_a_search_through_all(path: str) -> None:
+def test_a_users_submissions_push_nobody_elses_out(
+    journal: Journal, other: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_ENTRIES", 3)
+    (anns,) = keys_of("ann", 1)
+    accept(journal, anns)
+    for key in keys_of("fred", *range(50)):
+        accept(journal, key)
+    assert other.claim(anns) == EARLIER
+    assert isinstance(other.claim(keys_of("fred", 46)[0]), Claim)
+
+
+def test_what_is_tried_again_takes_the_place_it_has(
+    path: str, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_ENTRIES", 2)
+    end(claimed(journal), DeliveryUncertain("4.4.2 no reply"), is_sending=True)
+    accept(journal, ANOTHER)
+    assert claimed(journal).is_doubtful
+    assert keys_in(path) == [KEY.submission, ANOTHER.submission]
+
+
+def test_entries_that_leave_are_found_without_a_search_through_all(path: str) -> None:
+    statements: list[tuple[str, Any]] = [
+        (journal_module._FORGET_OLD, (0,)),
+        (journal_module._MAKE_ROOM, {"user": KEY.user, "kept": 9}),
+    ]
     with closing(sqlite3.connect(path)) as database:
-        for statement, values in ((journal_module._FORGET_OLD, (0,)), (journal_module._FORGET_MANY, (9,))):
+        for statement, values in statements:
             plan = str(database.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall())
             assert "SEARCH" in plan
-            assert "SCAN submission'" not in plan
+            assert "SCAN" not in plan
+            assert "TEMP B-TREE" not in plan
+
+
+def test_a_users_entries_take_no_more_room_than_is_said(path: str, clock: Clock) -> None:
+    """As the manual has it: 5 MB."""
+    names = [key_of("fred", number.to_bytes(32, "big")) for number in range(MAX_ENTRIES)]
+    rows = [(*key, "accepted", 0, 1 << 61, clock(), "250 " + "x" * 196) for key in names]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executemany(journal_module._STORE, rows)
+        database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert Path(path).stat().st_size < 5_000_000
+
+
+# A file of a version that knew no users.
+
+
+def test_what_an_earlier_version_wrote_down_is_known(tmp_path: Path, clock: Clock) -> None:
+    path = str(tmp_path / "journal")
+    make_first_version(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        put_as_first_version(database, KEY.submission, clock())
+    make(path)
+    with closing(Journal(path, clock)) as journal:
+        assert journal.claim(KEY) == EARLIER
+        accept(journal, ANOTHER)
+        with closing(sqlite3.connect(path)) as database, database:  # one that runs still, or runs again
+            put_as_first_version(database, b"written later", clock())
+        assert keys_in(path) == [KEY.submission, ANOTHER.submission, b"written later"]
+        assert journal.claim(ANOTHER) == EARLIER
+
+
+def put_as_first_version(database: sqlite3.Connection, key: bytes, at: float) -> None:
+    """Have an accepted submission stored by the statement of the version that knew no users."""
+    columns = "key, state, doubtful, owner, at, reply"
+    database.execute(f"INSERT INTO submission ({columns}) VALUES (?, 'accepted', 0, 0, ?, ?)", (key, at, REPLY))
 
 
 # The journal fails.
@@ -441,7 +511,7 @@ def test_a_copy_in_sent_that_cannot_be_written_down_is_so_later(path: str, journ
             assert journal.claim(KEY) is None
             claim.filed()
     assert other.claim(KEY) is None
-    accept(journal, b"another")
+    accept(journal, ANOTHER)
     assert other.claim(KEY) == Earlier(TEN, REPLY, is_filed=True)
 
 
@@ -451,11 +521,11 @@ def test_what_is_written_down_can_be_read_though_nothing_can_be_written(
     path: str, journal: Journal, other: Journal, log: Log, failing: Failing
 ) -> None:
     accept(journal)
-    with claimed(journal, b"another") as claim:
+    with claimed(journal, ANOTHER) as claim:
         claim.sending()
         with failing(path):
             assert other.claim(KEY) == EARLIER
-            assert other.claim(b"another") is None
+            assert other.claim(ANOTHER) is None
             assert log.lines == []
 
 
@@ -485,7 +555,7 @@ def test_it_is_written_down_with_whatever_comes_next(
     accept_within(failing(path), claimed(journal))
     # SQLite throws away what lies beside another file, as it is not of that file.
     assert failing is overwritten or other.claim(KEY) is None, reason
-    accept(journal, b"another")
+    accept(journal, ANOTHER)
     assert other.claim(KEY) == EARLIER
 
 
@@ -532,7 +602,7 @@ def test_a_journal_that_was_put_in_the_place_of_ours_is_used_from_then_on(path: 
         Path(file).unlink()
     make(path)
     accept(journal)
-    assert keys_in(path) == [KEY]
+    assert keys_in(path) == [KEY.submission]
 
 
 @pytest.mark.parametrize(
@@ -559,7 +629,7 @@ def test_who_has_waited_too_long_for_its_turn_is_refused(
     monkeypatch.setattr(journal_file, "BUSY_PATIENCE", 10)
     with held(path):
         first = Background(lambda: journal.claim(KEY))
-        second = Background(lambda: journal.claim(b"another"))
+        second = Background(lambda: journal.claim(ANOTHER))
         for late in (first, second):
             late.thread.join(PATIENCE / 20)
         assert [late.thread.is_alive() for late in (first, second)].count(True) == 1

@@ -12,6 +12,7 @@ import pytest
 from imapproxy.errors import ConfigError
 from imapproxy.net import journal_file
 from imapproxy.net.journal_file import NotOurs, check, lock_file, make, opened, transaction
+from tests.net.first_journal import make_first_version
 from tests.net.peers import Background, nothing_left
 
 
@@ -66,19 +67,31 @@ def test_a_journal_is_made_for_its_owner_alone_and_is_then_good(path: str) -> No
 def test_one_that_is_there_keeps_what_it_has(path: str) -> None:
     make(path)
     with closing(opened(path)) as database, transaction(database):
-        database.execute("INSERT INTO submission VALUES (1, 'k', 'accepted', 0, 0, 0.0, '250 ok')")
+        database.execute("INSERT INTO submission VALUES (1, 'k', 'accepted', 0, 0, 0.0, '250 ok', 'u')")
     make(path)
     with closing(opened(path)) as database:
         assert database.execute("SELECT reply FROM submission").fetchall() == [("250 ok",)]
+
+
+def test_one_of_the_first_version_is_good_once_it_is_made_for_this_one(path: str) -> None:
+    make_first_version(path)
+    check(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("INSERT INTO submission VALUES (1, 'k', 'accepted', 0, 0, 0.0, '250 ok')")
+    make(path)
+    check(path)
+    make(path)
+    with closing(opened(path)) as database:
+        assert database.execute("SELECT key, reply, user FROM submission").fetchall() == [("k", "250 ok", b"")]
 
 
 def test_what_is_committed_by_one_connection_is_seen_by_another(path: str) -> None:
     make(path)
     with closing(opened(path)) as one, closing(opened(path)) as other:
         with pytest.raises(sqlite3.IntegrityError), transaction(one):
-            one.executemany("INSERT INTO submission VALUES (?, 'twice', 'accepted', 0, 0, 0.0, '')", [(1,), (2,)])
+            one.executemany("INSERT INTO submission VALUES (?, 'twice', 'accepted', 0, 0, 0.0, '', 'u')", [(1,), (2,)])
         with transaction(one):
-            one.execute("INSERT INTO submission VALUES (2, 'done', 'accepted', 0, 0, 0.0, '')")
+            one.execute("INSERT INTO submission VALUES (2, 'done', 'accepted', 0, 0, 0.0, '', 'u')")
         assert other.execute("SELECT key FROM submission").fetchall() == [("done",)]
 
 
@@ -91,7 +104,10 @@ def test_one_that_is_there_is_not_waited_for_though_another_has_it_locked(
         make(path)
 
 
-def test_several_may_make_it_at_once(path: str) -> None:
+@pytest.mark.parametrize("is_there", [False, True])
+def test_several_may_make_it_at_once(path: str, is_there: bool) -> None:
+    if is_there:
+        make_first_version(path)
     together = threading.Barrier(8)
 
     def make_with_others() -> None:
@@ -101,6 +117,7 @@ def test_several_may_make_it_at_once(path: str) -> None:
     for work in [Background(make_with_others) for _ in range(together.parties)]:
         work.result()
     check(path)
+    opened(path).close()
 
 
 @pytest.mark.parametrize(("stranger", "reason"), STRANGERS)
@@ -130,7 +147,7 @@ def test_the_check_of_a_journal_in_use_leaves_it_alone(path: str) -> None:
     make(path)
     with closing(opened(path)) as database:
         with transaction(database):
-            database.execute("INSERT INTO submission VALUES (1, 'k', 'accepted', 0, 0, 0.0, '')")
+            database.execute("INSERT INTO submission VALUES (1, 'k', 'accepted', 0, 0, 0.0, '', 'u')")
             check(path)
         assert database.execute("SELECT key FROM submission").fetchall() == [("k",)]
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -15,7 +16,7 @@ from imapproxy.net.reading import Reader
 from imapproxy.net.spool import MEMORY_LIMIT
 from imapproxy.protocol.login import Credentials
 from tests.functional.fake_smtp import CLOSE, SILENCE
-from tests.net.peers import nothing_left, nothing_waits_for_the_collector, open_descriptors
+from tests.net.peers import nothing_left, nothing_waits_for_the_collector, open_descriptors, until
 from tests.net.played import CLIENT, server_of
 from tests.net.scripted_imap import HEAR, USUAL, Script, ScriptedImap, Turns
 
@@ -29,7 +30,8 @@ MAILBOXES = {
         2: {"": LARGE * 20_000, "RFC822.SIZE": b"2000000"},
         3: {"": b"lone\rends\nand none", "RFC822.SIZE": b"19"},
         4: {"": b"NUL\0", "RFC822.SIZE": b"4"},
-    }
+    },
+    "Archive": {1: {"": LARGE, "RFC822.SIZE": b"100"}},
 }
 
 
@@ -49,8 +51,8 @@ def mailboxes_of(
     return Mailboxes(server_of(server, timeout), FRED, most, waiting or Waits(), INTERVAL)
 
 
-def reference(uid: int) -> Reference:
-    url = f"/INBOX/;UID={uid}"
+def reference(uid: int, mailbox: str = "INBOX") -> Reference:
+    url = f"/{mailbox}/;UID={uid}"
     return Reference(parse_imap_url(url), url, None, "")
 
 
@@ -98,13 +100,15 @@ def test_a_login_that_is_refused_is_told_as_it_is() -> None:
 
 def test_waiting_is_called() -> None:
     waiting = Waits()
-    script: dict[str, Script] = {"UID FETCH": (4 * INTERVAL, USUAL), "APPEND": (4 * INTERVAL, USUAL)}
-    with ScriptedImap(script, MAILBOXES) as server, mailboxes_of(server, waiting=waiting) as mailboxes:
+    fetched = Turns(chain(until(lambda: waiting.count >= 2), [USUAL]), USUAL)
+    with (
+        ScriptedImap({"UID FETCH": fetched}, MAILBOXES) as server,
+        mailboxes_of(server, waiting=waiting) as mailboxes,
+    ):
         mailboxes.named(reference(1))
-        once = waiting.count
+        waited = waiting.count
+        server.script["APPEND"] = Turns(chain(until(lambda: waiting.count >= waited + 2), [USUAL]))
         mailboxes.append("Sent", MESSAGE)
-    assert once >= 2
-    assert waiting.count >= once + 2
 
 
 # Keeping
@@ -162,7 +166,7 @@ def test_files_a_copy() -> None:
             mailboxes.append("Entwürfe", MESSAGE)
         assert server.appended == [OCTETS]
         append = f'APPEND "Entw&APw-rfe" (\\Seen) {{{len(OCTETS)}}}'
-        assert server.commands == ["CAPABILITY", "AUTHENTICATE PLAIN", append, "LOGOUT"]
+        assert server.commands == ["CAPABILITY", "AUTHENTICATE PLAIN", "CAPABILITY", append, "LOGOUT"]
 
 
 def including(mailboxes: Mailboxes, uid: int) -> Rendering:
@@ -190,7 +194,7 @@ def test_files_by_the_connection_that_nothing_is_read_by_any_more() -> None:
 CREATES = ['CREATE "Sent"', 'SUBSCRIBE "Sent"']
 MISSING = "TAG NO [TRYCREATE] no such mailbox"
 CATENATE = 'APPEND "Sent" (\\Seen) CATENATE (TEXT {17}'
-CATENATED = ["Subject: sent", "", ' URL "/INBOX;UIDVALIDITY=7/;UID=1" TEXT {9}', "", "--b--", ")"]
+CATENATED = ["Subject: sent", "", ' URL ";UID=1" TEXT {9}', "", "--b--", ")"]
 TAKEN = ("+ go on", HEAR, HEAR, HEAR, "+ go on", HEAR, HEAR, HEAR, "TAG OK done")
 
 
@@ -202,6 +206,29 @@ def test_what_the_server_has_it_is_only_told_of() -> None:
         assert server.commands[-3:] == ["CAPABILITY", CATENATE, "LOGOUT"]
         assert server.heard == CATENATED
         assert (server.connections, server.appended) == (1, [])
+
+
+@pytest.mark.parametrize("read_last", ["INBOX", "Archive"])
+def test_what_lies_in_several_mailboxes_is_read(read_last: str) -> None:
+    """Only what lies in the mailbox that is EXAMINEd can be named without touching the mailbox."""
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            mails = [Streamed(mailboxes.named(reference(1, name)).content) for name in ("INBOX", "Archive")]
+            mailboxes.named(reference(1, read_last))
+            mailboxes.append("Sent", rendering_of(mails, smtputf8=False))
+        assert server.appended == [TEXT + LARGE]
+        assert "CATENATE" not in "".join(server.commands)
+
+
+def test_what_lies_in_a_mailbox_that_is_not_examined_any_more_is_read() -> None:
+    with nothing_left(), ScriptedImap(mailboxes=MAILBOXES) as server:
+        server.capabilities += " CATENATE"
+        with mailboxes_of(server) as mailboxes:
+            message = including(mailboxes, 1)
+            mailboxes.named(reference(1, "Archive"))
+            mailboxes.append("Sent", message)
+        assert server.appended == [b"Subject: sent\r\n\r\n" + TEXT + b"\r\n--b--\r\n"]
 
 
 def test_a_mailbox_is_made_for_what_is_put_together_too() -> None:
@@ -277,7 +304,82 @@ def test_the_mailbox_for_what_was_sent(lists: str, mailbox: str, capability: str
         assert server.appended == [OCTETS]
 
 
+BELOW_INBOX = '* NAMESPACE (("INBOX." ".")) NIL (("#shared." ".")("shared." "."))\nTAG OK done'
+NONE_MARKED = '* LIST () "." INBOX\nTAG OK done'
+
+
+@pytest.mark.parametrize(
+    ("mailbox", "name"),
+    [
+        ("auto", "INBOX.Sent"),
+        ("Entwürfe", "INBOX.Entw&APw-rfe"),
+        ("INBOX.Entwürfe", "INBOX.Entw&APw-rfe"),
+        ("inbox", "inbox"),
+        ("shared.office", "shared.office"),
+    ],
+)
+@pytest.mark.parametrize("capability", ["NAMESPACE", "imap4rev2"])
+def test_a_name_gets_the_prefix_of_the_personal_namespace(mailbox: str, name: str, capability: str) -> None:
+    """On Courier, and on Cyrus without altnamespace, a user's mailboxes cannot be called otherwise."""
+    script: dict[str, Script] = {"NAMESPACE": BELOW_INBOX, "LIST": NONE_MARKED, "APPEND": Turns(MISSING, USUAL)}
+    with nothing_left(), ScriptedImap(script) as server:
+        server.capabilities += f" {capability}"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append(mailbox, MESSAGE)
+        append = f'APPEND "{name}" (\\Seen) {{{len(OCTETS)}}}'
+        assert server.commands[-6:-1] == ["NAMESPACE", append, f'CREATE "{name}"', f'SUBSCRIBE "{name}"', append]
+        assert server.appended == [OCTETS]
+
+
+@pytest.mark.parametrize(
+    "answer", ["TAG OK done", "TAG NO no", "TAG BAD what?", "* NAMESPACE NIL NIL NIL\nTAG OK done"]
+)
+def test_a_name_is_left_as_it_is_if_the_server_names_no_prefix(answer: str) -> None:
+    with ScriptedImap({"NAMESPACE": answer}) as server:
+        server.capabilities += " NAMESPACE"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("Sent", MESSAGE)
+        assert server.commands[-2] == f'APPEND "Sent" (\\Seen) {{{len(OCTETS)}}}'
+
+
+def test_a_marked_mailbox_has_its_full_name() -> None:
+    with ScriptedImap({"NAMESPACE": BELOW_INBOX}) as server:
+        server.capabilities += " NAMESPACE SPECIAL-USE"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("auto", MESSAGE)
+        assert "NAMESPACE" not in server.commands
+        assert server.commands[-2] == f'APPEND "Gesendet" (\\Seen) {{{len(OCTETS)}}}'
+
+
+def test_a_server_is_asked_once_what_it_can_do() -> None:
+    with nothing_left(), ScriptedImap({"APPEND": TAKEN, "LIST": NONE_MARKED}, MAILBOXES) as server:
+        server.capabilities += " CATENATE NAMESPACE"
+        with mailboxes_of(server) as mailboxes:
+            mailboxes.append("auto", including(mailboxes, 1))
+        asked_before_login, *asked = [index for index, name in enumerate(server.commands) if name == "CAPABILITY"]
+        assert (asked_before_login, len(asked)) == (0, 1)
+
+
 OUT_OF_STEP = "4.5.0 the IMAP server sent what cannot be understood"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("* NAMESPACE what\nTAG OK done", OUT_OF_STEP),
+        ('* NAMESPACE (("\xe9." ".")) NIL NIL\nTAG OK done', OUT_OF_STEP),
+        ('* NAMESPACE (({3}\na\rb ".")) NIL NIL\nTAG OK done', "5.5.2 control character in an IMAP command"),
+        ('* NAMESPACE (({2000000}\na ".")) NIL NIL\nTAG OK done', OUT_OF_STEP),
+        ("* NAMESPACE (" + '("a" "/")' * 1000 + ") NIL NIL\nTAG OK done", OUT_OF_STEP),
+        ([b"* NAMESPACE (" + b'("a" "/")' * 7000] * 100, OUT_OF_STEP),
+        (CLOSE, "4.4.2 the connection to the IMAP server is lost"),
+    ],
+    ids=["no list", "not in ASCII", "a line end", "a huge literal", "too many", "without end", "lost"],
+)
+def test_no_copy_if_namespaces_cannot_be_read(answer: Script, text: str) -> None:
+    assert (
+        refusal({"NAMESPACE": answer, "CAPABILITY": "* CAPABILITY IMAP4rev1 AUTH=PLAIN NAMESPACE\nTAG OK done"}) == text
+    )
 
 
 @pytest.mark.parametrize(

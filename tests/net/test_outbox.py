@@ -1,6 +1,8 @@
 """A draft while it comes in, and what keeps it from going out before anybody is asked; the rest is a session's test."""
 
+import base64
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -13,11 +15,14 @@ from imapproxy.errors import ClientError, DeliveryUncertain, SubmissionRefused
 from imapproxy.net import outbox as outbox_module
 from imapproxy.net.client_address import ClientAddress, User
 from imapproxy.net.deliver import UNCERTAIN
-from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, key_of
+from imapproxy.net.imap import BoundedIMAP
+from imapproxy.net.journal import UNUSABLE, Claim, Earlier, Journal, Key, key_of
 from imapproxy.net.journal_file import make
 from imapproxy.net.outbox import Outbox
+from imapproxy.net.patient import PatientStream
 from imapproxy.net.service import Service
-from imapproxy.net.spool import Spool
+from imapproxy.net.smtp import BoundedSMTP
+from imapproxy.net.spool import Keep, Spool
 from imapproxy.protocol.login import Credentials
 from imapproxy.submission import Submitted
 from tests.functional.fake_smtp import CLOSE, FakeSmtp, Script, Turns
@@ -31,6 +36,11 @@ FRED = User(
 )
 DRAFT = memoryview(b"From: fred@example.com\r\nTo: ann@example.com\r\n\r\nhello\r\n")
 IDENTIFIED = memoryview(b"Message-ID: <1@example.com>\r\n" + DRAFT)
+FORWARD = (
+    b"Message-ID: <2@example.com>\r\nFrom: fred@example.com\r\nTo: ann@example.com\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n"
+    b'Content-Type: message/external-body; access-type=URL; URL="/INBOX/;UID=20"\r\n\r\n\r\n--x--\r\n'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +105,25 @@ def test_a_user_past_the_limit_is_refused_before_anybody_is_asked(stop: Stop) ->
         assert smtp.commands == []
 
 
+SPELLINGS = ("alice", "ALICE", "Alice", "aLiCe")
+
+
+def spelled(user: str) -> User:
+    return replace(FRED, credentials=replace(FRED.credentials, user=user, login=user))
+
+
+def test_a_limit_is_a_users_however_the_name_is_written(stop: Stop) -> None:
+    with FakeSmtp() as smtp, counting(submissions_per_hour=2) as ledger:
+        service = service_for(1, smtp.port, stop.fd, ledger=ledger)
+        draft = memoryview(bytes(DRAFT).replace(b"fred@", b"alice@"))
+        for user in SPELLINGS[:2]:
+            assert isinstance(submitted(service, draft, spelled(user)), Submitted)
+        for user in SPELLINGS:
+            with pytest.raises(SubmissionRefused, match=r"4\.7\.1"):
+                submitted(service, draft, spelled(user))
+        assert len(smtp.messages) == 2
+
+
 def test_while_others_submit_it_waits_and_says_so(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "WAITING_INTERVAL", 0.01)
     places = threading.BoundedSemaphore(1)
@@ -132,7 +161,7 @@ def submitted(
     return outbox.submit(user)
 
 
-def key(draft: memoryview = IDENTIFIED) -> bytes:
+def key(draft: memoryview = IDENTIFIED) -> Key:
     with Spool() as spool:
         spool.write(draft)
         return key_of("fred", spool.digest())
@@ -158,6 +187,32 @@ def test_another_user_or_another_octet_is_another_message(stop: Stop, journal: J
         for user in (FRED, ann):
             assert isinstance(submitted(service, anybodys, user), Submitted)
         assert len(smtp.messages) == 5
+
+
+def test_a_user_has_submitted_it_however_the_name_is_written(stop: Stop, journal: Journal, log: Log) -> None:
+    with FakeSmtp(replies={".": Turns(CLOSE, "250 ok")}) as smtp:
+        service = service_for(1, smtp.port, stop.fd, journal=journal)
+        draft = memoryview(bytes(IDENTIFIED).replace(b"fred@", b"alice@"))
+        with pytest.raises(DeliveryUncertain):
+            submitted(service, draft, spelled("alice"))
+        assert isinstance(submitted(service, draft, spelled("ALICE")), Submitted)
+        assert log.of("double-possible")[0].split()[1] == "user=alice"
+        for user in SPELLINGS:
+            assert isinstance(submitted(service, draft, spelled(user)), Earlier)
+
+
+def test_the_servers_are_told_the_name_as_the_client_wrote_it(stop: Stop) -> None:
+    """Where letters matter to them, no other name would let the user in."""
+    with FakeSmtp(["AUTH PLAIN"]) as smtp, ScriptedImap() as imap:
+        service = service_for(imap.port, smtp.port, stop.fd, site=replace(SITE, sent_mailbox="Sent"))
+        service = replace(service, smtp=replace(service.smtp, auth="user"))
+        draft = memoryview(bytes(DRAFT).replace(b"fred@", b"alice@"))
+        told = submitted(service, draft, spelled("aLiCe"))
+        assert isinstance(told, Submitted)
+        assert not told.sent_failure
+        proof = b"\0aLiCe\0sesame"
+        assert f"AUTH PLAIN {base64.b64encode(proof).decode()}" in smtp.commands
+        assert imap.answers == [proof]
 
 
 def test_what_has_neither_message_id_nor_date_goes_out_each_time(stop: Stop, journal: Journal) -> None:
@@ -320,3 +375,73 @@ def test_what_the_journal_cannot_note_gets_no_final_dot(stop: Stop, tmp_path: Pa
         assert caught.value.text == UNUSABLE
     assert smtp.messages == []
     assert len(smtp.unfinished) == 1
+
+
+# Once it is accepted nothing can end the session before the client hears so.
+
+
+def fail_after(owner: type, name: str, failure: Exception, monkeypatch: pytest.MonkeyPatch, word: str = "") -> None:
+    """Have a method do its work and then fail; where there is a word, only if it is the first argument."""
+    usual = getattr(owner, name)
+
+    def work_and_fail(self: object, *arguments: object) -> object:
+        result = usual(self, *arguments)
+        if not word or arguments[0] == word:
+            raise failure
+        return result
+
+    monkeypatch.setattr(owner, name, work_and_fail)
+
+
+LATE_STEPS = [
+    pytest.param(BoundedSMTP, "docmd", "QUIT", id="QUIT"),
+    pytest.param(PatientStream, "close", "", id="both connections' close"),
+    pytest.param(BoundedIMAP, "logout", "", id="LOGOUT"),
+    pytest.param(Keep, "close", "", id="what was kept"),
+    pytest.param(Spool, "close", "", id="the draft"),
+    pytest.param(Journal, "note_accepted", "", id="that it was accepted"),
+    pytest.param(Journal, "note_filed", "", id="that it was filed"),
+    pytest.param(Journal, "let_go", "", id="the claim's end"),
+]
+BREAKS = [OSError(5, "I/O error"), ssl.SSLError(1, "bad write retry"), UnicodeError("ascii"), KeyError("BYE")]
+
+STORED = b"Subject: x\n\nlone line ends\n"
+
+
+@pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: type(failure).__name__)
+@pytest.mark.parametrize(("owner", "name", "word"), LATE_STEPS)
+def test_nothing_that_fails_after_acceptance_hides_it(
+    stop: Stop,
+    journal: Journal,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    word: str,
+    failure: Exception,
+) -> None:
+    stored = {"RFC822.SIZE": b"%d" % len(STORED), "": STORED}
+    with FakeSmtp() as smtp, ScriptedImap(mailboxes={"INBOX": {20: stored}}) as imap:
+        site = replace(SITE, sent_mailbox="Sent")
+        service = service_for(imap.port, smtp.port, stop.fd, journal=journal, site=site)
+        with monkeypatch.context() as broken:
+            fail_after(owner, name, failure, broken, word)
+            said = submitted(service, memoryview(FORWARD))
+        assert isinstance(said, Submitted)
+        assert not said.sent_failure
+        assert len(smtp.messages) == len(imap.appended) == 1
+        assert isinstance(submitted(service, memoryview(FORWARD)), Earlier)
+    is_the_servers = name == "logout" and isinstance(failure, ValueError)  # imaplib's word for what it cannot read
+    assert bool(log.of("cleanup-failed")) != is_the_servers
+
+
+@pytest.mark.parametrize(("owner", "name", "word"), LATE_STEPS[:2])
+@pytest.mark.parametrize("failure", BREAKS, ids=lambda failure: type(failure).__name__)
+def test_nor_does_it_hide_a_refusal(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, word: str, failure: Exception
+) -> None:
+    with FakeSmtp(replies={"RCPT": "550 5.1.1 no"}) as smtp:
+        fail_after(owner, name, failure, monkeypatch, word)
+        with pytest.raises(SubmissionRefused) as caught:
+            submitted(service_for(1, smtp.port, stop.fd))
+        assert str(caught.value) == ",ann@example.com"

@@ -1,11 +1,13 @@
 """What a worker knows of its sessions, and counts."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from imapproxy.net.registry import COUNTED, LONGEST_USER, Registry, Report, SessionReport
+from tests.net.peers import PATIENCE, SILENCE, Background
 
 
 class Session:
@@ -46,6 +48,26 @@ def test_octets_count_while_a_session_runs_and_after() -> None:
         session.figures = {"received": 3, "sent": 30}
     totals = registry.report()["totals"]
     assert (totals["received"], totals["sent"]) == (3, 30)
+
+
+def test_a_session_that_ends_while_the_figures_are_gathered_is_counted_once_and_whole() -> None:
+    """Else what is counted would go down for a moment, which Prometheus takes for a restart."""
+    registry, asked, done = Registry(), threading.Event(), threading.Event()
+
+    class Ending(Session):
+        def report(self) -> SessionReport:
+            if threading.current_thread() is not threading.main_thread():
+                asked.set()
+                assert not done.wait(SILENCE), "it has left"
+            return super().report()
+
+    session = Ending(received=5)
+    with registry.entered(session):
+        asking = Background(registry.report)
+        assert asked.wait(PATIENCE)
+    done.set()
+    assert asking.result()["totals"]["received"] == 5
+    assert registry.report()["totals"]["received"] == 5
 
 
 def test_a_session_that_fails_leaves_too() -> None:

@@ -5,13 +5,27 @@ from time import process_time
 
 import pytest
 
+from imapproxy.errors import UpstreamUnavailable
 from imapproxy.net import relay as relay_module
 from imapproxy.net.connection import BUFFER_SIZE
 from imapproxy.net.relay import JOIN_LIMIT, Patience
 from imapproxy.protocol.action import Action, Close, DropDraft, LoggedIn, Submit, ToClient, ToUpstream
 from imapproxy.protocol.login import Credentials
+from imapproxy.protocol.output import MAX_UNTAKEN
 from tests.net.peers import SILENCE, Background, Peer, nothing_left
-from tests.net.relaying import GREETING, NOT_SOON, SMALL_BUFFERS, SOON, Running, logged_in, relaying, standing_by
+from tests.net.relaying import (
+    GREETING,
+    NOT_SOON,
+    PLAIN,
+    SMALL_BUFFERS,
+    SOON,
+    TLS,
+    Layers,
+    Running,
+    logged_in,
+    relaying,
+    standing_by,
+)
 
 MEGABYTE = b"0123456789abcdef" * (1 << 16)
 DOWNLOAD = 32 * MEGABYTE
@@ -123,12 +137,33 @@ def test_the_client_is_not_read_while_the_server_does_not_read() -> None:
         rest.result()
 
 
+REFUSED = b"x SUBMIT\r\n"
+REFUSAL = b"x BAD SUBMIT takes one argument: the message as a literal\r\n"  # the proxy's own
+
+
 def test_a_client_that_only_asks_and_never_reads_is_not_read_for_ever() -> None:
-    refused = b"x SUBMIT\r\n" * (1 << 20)  # each gets a BAD of the proxy's own
+    refused = REFUSED * (1 << 20)
     with logged_in(buffer_size=SMALL_BUFFERS) as running:
         said = running.client.say_what_is_taken(refused)
         assert said < len(refused)
-        assert running.stage.held() <= relay_module.MAX_CLIENT_BACKLOG + 8 * BUFFER_SIZE
+        assert running.stage.held() < MAX_UNTAKEN + len(REFUSAL)
+
+
+def test_a_client_that_asks_first_and_reads_later_gets_every_answer() -> None:
+    count = 40_000
+    with logged_in(buffer_size=SMALL_BUFFERS) as running:
+        asking = Background(lambda: running.client.say(REFUSED * count))
+        assert running.client.hear(len(REFUSAL) * count) == REFUSAL * count
+        asking.result()
+        running.converse(b"y NOOP\r\n", b"y OK\r\n")
+
+
+def test_a_client_that_asks_and_goes_ends_the_session() -> None:
+    with logged_in(buffer_size=SMALL_BUFFERS) as running:
+        running.client.say_what_is_taken(REFUSED * (1 << 20))
+        running.client.reset()
+        running.server.close()
+        running.end()
 
 
 # The client's end.
@@ -166,6 +201,95 @@ def test_a_half_close_behind_a_submission_leaves_it_its_answer() -> None:
         running.client.expect(b"b OK SUBMIT completed\r\n")
         assert running.server.hear_rest() == b""
     assert running.stage.submitted == [b"hello"]
+
+
+# What reaches the server before a client ends its side, what the client says besides, and the server's answer. The
+# server never ends the connection.
+LAST_WORDS = [
+    pytest.param(b"", b"", b"", id="nothing"),
+    pytest.param(b"b NOOP\r\n", b"", b"b OK done\r\n", id="a command"),
+    pytest.param(b"b NOOP\r\n", b"c NO", b"b OK done\r\n", id="half a line"),
+    pytest.param(b"b AUTHENTICATE PLAIN\r\n", b"", b"+ \r\n", id="half an exchange"),
+]
+
+
+def end_side(running: Running, passed: bytes, besides: bytes, answer: bytes) -> None:
+    """Have the client say its last words and hear the answer to them."""
+    running.client.say(passed + besides)
+    running.client.end_output()
+    running.server.expect(passed)
+    running.server.say(answer)
+    running.client.expect(answer)
+
+
+@pytest.mark.parametrize(
+    ("passed", "besides", "answer"),
+    [*LAST_WORDS, pytest.param(b"b LOGIN {4}\r\n", b"fr", b"+ go\r\n", id="half a login")],
+)
+def test_a_client_that_ends_its_side_before_login_ends_the_session_once_it_has_its_answers(
+    passed: bytes, besides: bytes, answer: bytes
+) -> None:
+    with relaying() as running:
+        running.converse(b"", GREETING)
+        end_side(running, passed, besides, answer)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_before_the_greeting_hears_it_and_its_answers() -> None:
+    with relaying() as running:
+        running.client.say(b"b NOOP\r\n")
+        running.client.end_output()
+        assert not running.client.is_spoken_to()
+        running.server.say(GREETING)
+        running.server.expect(b"b NOOP\r\n")
+        running.server.say(b"b OK done\r\n")
+        assert running.client.hear_rest() == GREETING + b"b OK done\r\n"
+        assert running.end() == "client left"
+
+
+@pytest.mark.parametrize(
+    ("passed", "besides", "answer"),
+    [
+        *LAST_WORDS,
+        pytest.param(b"b IDLE\r\n", b"", b"+ go\r\n", id="idle"),
+        pytest.param(b"b APPEND INBOX {5+}\r\nhel", b"", b"", id="half an upload"),
+        pytest.param(b"", b"b SUBMIT {5+}\r\nhel", b"", id="half a submission"),
+    ],
+)
+def test_a_client_that_ends_its_side_after_login_ends_the_session_once_it_has_its_answers(
+    passed: bytes, besides: bytes, answer: bytes
+) -> None:
+    with logged_in() as running:
+        end_side(running, passed, besides, answer)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_has_a_response_whole_even_behind_its_last_answer() -> None:
+    with logged_in() as running:
+        running.client.say(b"b NOOP\r\n")
+        running.client.end_output()
+        running.server.say(b"b OK done\r\n* 1 FETCH (BODY[] {5}\r\nhe")
+        running.client.expect(b"b OK done\r\n* 1 FETCH (BODY[] {5}\r\nhe")
+        assert not running.client.is_spoken_to()
+        running.server.say(b"llo)\r\n")
+        assert running.client.hear_rest() == b"llo)\r\n"
+        assert running.end() == "client left"
+
+
+def test_a_client_that_ends_its_side_waits_for_a_failed_login_all_the_same() -> None:
+    with relaying() as running:
+        running.stage.hold = 2 * SOON
+        running.converse(b"", GREETING)
+        running.client.say(b"a LOGIN fred guess\r\n")
+        running.client.end_output()
+        assert running.server.hear_rest() == b"a LOGIN fred guess\r\n"
+        running.server.say(b"a NO wrong\r\n")
+        running.client.expect(b"a NO wrong\r\n")
+        assert not running.client.is_spoken_to(within=SOON)
+        assert running.client.hear_rest() == b""
+        assert running.end() == "client left"
 
 
 def vanish(client: Peer) -> None:
@@ -297,10 +421,35 @@ def test_a_server_that_goes_in_the_middle_of_a_line_is_not_excused_there() -> No
         assert said.startswith(heard)
 
 
-def test_a_server_that_goes_before_it_greets_is_excused() -> None:
+@pytest.mark.parametrize("words", [b"", b"* OK rea"])
+@pytest.mark.parametrize("go", [close, vanish])
+def test_a_server_that_goes_before_it_greets_is_unavailable(go: Callable[[Peer], None], words: bytes) -> None:
+    with standing_by() as running:
+        running.server.say(words)
+        go(running.server)
+        running.begin()
+        with pytest.raises(UpstreamUnavailable, match=r"^the IMAP server ended the connection before its greeting$"):
+            running.end()
+
+
+def test_a_server_that_goes_before_it_greets_is_unavailable_for_a_client_that_waits_to_be_heard() -> None:
+    with standing_by() as running:
+        running.client.say(b"a NOOP\r\n")
+        running.client.end_output()
+        running.begin()
+        assert not running.client.is_spoken_to()
+        running.server.close()
+        with pytest.raises(UpstreamUnavailable):
+            running.end()
+
+
+def test_a_server_need_not_greet_a_client_that_has_left() -> None:
     with relaying() as running:
+        running.client.end_output()
+        assert running.server.hear_rest() == b""
         running.server.close()
         assert running.client.hear_rest() == LOST
+        assert running.end() == "client left"
 
 
 def test_a_server_that_goes_in_an_upload_ends_it() -> None:
@@ -330,12 +479,20 @@ def test_what_is_said_before_the_server_goes_arrives_whole() -> None:
 
 
 def test_a_login_has_its_time() -> None:
-    with relaying(Patience(SOON, NOT_SOON)) as running:
-        running.server.say(GREETING)
-        running.client.expect(GREETING)
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
+        running.begin()
         assert running.client.hear_rest() == LATE
         assert running.server.hear_rest() == b""
         assert running.end() == "login timeout"
+
+
+def test_a_server_that_does_not_greet_in_that_time_is_unavailable() -> None:
+    with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.server.say(b"* OK rea")
+        running.begin()
+        with pytest.raises(UpstreamUnavailable, match=r"^the IMAP server does not greet$"):
+            running.end()
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -431,13 +588,61 @@ def test_a_submission_begins_when_the_client_has_taken_all_that_came_before() ->
 def test_a_submission_does_not_begin_for_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "FAREWELL_PATIENCE", SOON)
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.perform([ToClient(DOWNLOAD), SUBMIT])
         running.begin()
         assert running.end() == "login timeout"
         assert running.stage.submitted == []
 
 
+TWO_SUBMISSIONS = b"b SUBMIT {5+}\r\nhello\r\nc SUBMIT {5+}\r\nagain\r\n"
+
+
+def test_no_submission_begins_once_the_program_stops() -> None:
+    """Those that the client has sent ahead follow each other without a look at anything else, else."""
+    with logged_in() as running:
+        running.stage.amid_submission = running.stop.give
+        running.client.say(TWO_SUBMISSIONS)
+        assert running.client.hear_rest() == b"b OK SUBMIT completed\r\n" + STOPPED
+        assert running.end() == "stopped"
+    assert running.stage.submitted == [b"hello"]
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "end"),
+    [(b"", LOST, "server closed the connection"), (b"* BYE at last\r\n", b"* BYE at last\r\n", "server said goodbye")],
+)
+@pytest.mark.parametrize("layers", [PLAIN, TLS], ids=str)
+def test_no_submission_begins_once_the_server_has_gone(said: bytes, heard: bytes, end: str, layers: Layers) -> None:
+    with logged_in(server_layers=layers) as running:
+
+        def go() -> None:
+            running.server.say(said)
+            running.server.close()
+
+        running.stage.amid_submission = go
+        running.client.say(TWO_SUBMISSIONS)
+        assert running.client.hear_rest() == b"b OK SUBMIT completed\r\n" + heard
+        assert running.end() == end
+    assert running.stage.submitted == [b"hello"]
+
+
+def test_what_clients_have_submitted_when_they_and_the_server_are_gone_is_soon_over() -> None:
+    """Else the session would go on for as long as its socket holds submissions, which can be hundred thousands."""
+    with logged_in() as running:
+
+        def go() -> None:
+            running.client.close()
+            running.server.close()
+
+        running.stage.amid_submission = go
+        running.client.say(b"b SUBMIT {0+}\r\n\r\n" * 10_000)
+        running.end()
+    assert len(running.stage.submitted) == 1
+
+
 def half_close(running: Running) -> Peer:
+    running.client.say(b"b NOOP\r\n")
     running.client.end_output()
     running.server.hear_rest()
     return running.client
@@ -512,6 +717,7 @@ def test_a_client_may_be_held_after_a_login_that_failed() -> None:
 
 def test_the_time_for_a_login_passes_for_a_client_that_is_held() -> None:
     with standing_by(Patience(SOON, NOT_SOON)) as running:
+        running.greet()
         running.stage.relay.hold_client(NOT_SOON)
         running.begin()
         assert running.client.hear_rest() == LATE

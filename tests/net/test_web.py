@@ -1,6 +1,8 @@
 """The least HTTP server: what it answers, and that nobody can keep it from others for long."""
 
 import http.client
+import itertools
+import re
 import socket
 import threading
 import time
@@ -113,6 +115,35 @@ def test_a_request_octet_by_octet_is_one(site: Site) -> None:
             client.say(bytes([octet]))
         assert client.hear_rest().endswith(b"\r\n\r\nHere\n")
     assert site.asked == [("/", "x/y")]
+
+
+def test_an_octet_of_a_request_is_searched_a_few_times_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        searched = 0
+
+        def search(self, head: bytes, start: int = 0) -> re.Match[bytes] | None:
+            self.searched += len(head) - start
+            return end_of_head.search(head, start)
+
+    class Dripping(socket.socket):
+        def recv(self, _size: int, _flags: int = 0) -> bytes:
+            return bytes(itertools.islice(octets, 1))
+
+    end_of_head, counting = web._END_OF_HEAD, Counting()
+    monkeypatch.setattr(web, "_END_OF_HEAD", counting)
+    request = b"GET / HTTP/1.1\r\nX: " + b"y" * 1000 + b"\r\n\r\n"
+    octets = iter(request + b"behind it")
+    with Dripping() as stream:
+        assert web._request_head(stream) == request
+    assert counting.searched <= 6 * len(request)
+
+
+# What an expression goes back over for each octet would take minutes here.
+@pytest.mark.parametrize("space", [b" ", b"\t "])
+def test_white_space_in_a_field_is_gone_through_once(site: Site, space: bytes) -> None:
+    field = b"Accept:" + space * (MAX_REQUEST // 4) + b"\0"
+    assert b"200 OK" in site.ask(b"GET / HTTP/1.1\r\n" + field + b"\r\n\r\n")
+    assert site.asked == [("/", "")]
 
 
 def test_half_a_request_is_said_to_be_none(site: Site) -> None:

@@ -12,12 +12,16 @@ Each line ends in CRLF unless it ends in a backslash; other escapes are Python's
 ``T`` or ``Z``, what is expected up to the next one must have come, and nothing else.
 """
 
+from collections.abc import Callable
+
 from imapproxy.protocol.action import Action, DraftOctets, LoggedIn, LoginRefused, Submit, ToClient, ToUpstream
 from imapproxy.protocol.capability import is_reusable
 from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.terms import Terms
 
 MAX_DRAFT = 1000
+# What another session has left in a buffer: it would end a line, begin a literal, or be one.
+STALE = b"\r\n* BYE {5}\r\na OK x\r\n{3+}\r\n\n}\r\n"
 TERMS = Terms(MAX_DRAFT, is_reusable)
 
 GREETING = r"""
@@ -46,17 +50,19 @@ class Scene:
 
     def client(self, octets: bytes) -> None:
         """Have the client send octets, a chunk at a time."""
-        for start in range(0, len(octets), self._chunk):
-            piece = octets[start : start + self._chunk]
-            self.take(self.dialogue.from_client(piece, len(piece)))
+        self._send(octets, self.dialogue.from_client)
 
     def server(self, octets: bytes) -> None:
-        """Have the server send octets, a chunk at a time, each in a buffer that is used again."""
+        """Have the server send octets, a chunk at a time."""
+        self._send(octets, self.dialogue.from_upstream)
+
+    def _send(self, octets: bytes, take: Callable[[bytearray, int], list[Action]]) -> None:
+        """Send octets, each chunk in a buffer that was used before and will be used again."""
         for start in range(0, len(octets), self._chunk):
             piece = octets[start : start + self._chunk]
-            buffer = bytearray(piece)
-            self.take(self.dialogue.from_upstream(buffer, len(piece)))
-            buffer[:] = b"#" * len(piece)
+            buffer = bytearray(piece + STALE)
+            self.take(take(buffer, len(piece)))
+            buffer[:] = b"#" * len(buffer)
 
     def start_tls(self, _nothing: bytes) -> None:
         """Have the session done the handshake."""

@@ -73,3 +73,9 @@ def test_a_greeting_is_one_response_without_any_code_but_ours(code: bytes, text:
 def test_words_are_printable_and_bounded() -> None:
     assert printable(b" a\tb\r\n\x1b\xc3\xa9 ") == "a b ???"
     assert printable(b"x" * 1000) == "x" * MAX_WORDS
+
+
+# What an expression goes back over for each octet would take half an hour here.
+@pytest.mark.parametrize("code", [b"A" * (1 << 20), b"A " * (1 << 19)])
+def test_a_code_without_its_end_is_gone_through_once(code: bytes) -> None:
+    assert RespText.of(b"[" + code) == RespText("", "[" + code.decode("ascii")[: MAX_WORDS - 1])

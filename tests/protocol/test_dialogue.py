@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from imapproxy.errors import UpstreamError
 from imapproxy.protocol.capability import CAN_SUBMIT, CAN_SUBMIT_SENT, CAN_SUBMIT_URL
+from imapproxy.protocol.framing import MAX_HELD_LINE
 from tests.protocol.script import GREETING, LOGIN, TERMS, Scene, play
 
 
@@ -114,6 +115,19 @@ def test_a_refused_upstream_connection_is_passed_on() -> None:
     scene.play("!: Close")
 
 
+@pytest.mark.parametrize(("rest", "is_said"), [(b"", True), (b"* 1 FETCH (BODY[] {5}\r\nab", False)])
+def test_farewell_after_an_endless_line_follows_what_was_passed_on(rest: bytes, is_said: bool) -> None:
+    """What the server said with that line, such as the end of a literal, is not passed on."""
+    scene = Scene()
+    scene.play(GREETING)
+    scene.server(rest)
+    scene.to_client = b""
+    with pytest.raises(UpstreamError):
+        scene.server((b"cde)\r\n" if rest else b"* 1 EXISTS\r\n") + b"* CAPABILITY " + b"x" * MAX_HELD_LINE)
+    scene.take(scene.dialogue.farewell("garbled"))
+    scene.play("P: * BYE garbled\n!: Close" if is_said else "!: Close")
+
+
 def test_farewell_is_not_said_inside_a_response() -> None:
     scene = Scene()
     scene.play(GREETING)
@@ -121,6 +135,65 @@ def test_farewell_is_not_said_inside_a_response() -> None:
     scene.to_client = b""
     scene.take(scene.dialogue.farewell("stopping"))
     scene.play("!: Close")
+
+
+# If each octet were searched again with each that follows, the two tests below would take many minutes.
+LONG = b"12345678," * 7000
+UNFINISHED = [
+    *(b"* OK ", b"* OK [COPYUID 1 ", b"* OK [CAPABILITY ", b"* NO ", b"* BAD ", b"* BYE ", b"* PREAUTH "),
+    *(b"* CAPABILITY ", b"a OK ", b"a OK [COPYUID 1 ", b"a OK [CAPABILITY ", b"a NO ", b"+ ", b"* SEARCH ", b"a"),
+]
+
+
+@pytest.mark.parametrize("beginning", UNFINISHED)
+def test_a_servers_line_may_come_one_octet_at_a_time(beginning: bytes) -> None:
+    scene = Scene(chunk=1)
+    scene.play(GREETING + LOGIN)
+    scene.server(beginning + LONG)
+    assert (beginning + LONG).startswith(scene.to_client)
+    scene.server(b" x\r\n")
+    scene.server(b"* OK next\r\n")
+    assert scene.to_client.startswith(beginning + LONG + b" x")
+    assert scene.to_client.endswith(b"\r\n* OK next\r\n")
+
+
+def test_a_greeting_may_come_one_octet_at_a_time() -> None:
+    scene = Scene(chunk=1)
+    scene.server(b"* OK [CAPABILITY IMAP4rev1] " + LONG + b"\r\n")
+    assert scene.to_client == b"* OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] " + LONG + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        *(b"* OK [COPYUID 1 %b 1:9] x", b"a OK [COPYUID 1 %b 1:9] x", b"a OK [MODIFIED %b] x", b"a NO [MODIFIED %b] x"),
+        *(b"a OK [APPENDUID 1 %b] {3}", b"* BYE %b", b"a BAD %b"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1 << 20, 65536, 1000, 7])
+def test_a_status_response_of_any_length_passes_and_completes_its_command(status: bytes, chunk: int) -> None:
+    scene = Scene(chunk)
+    scene.play(GREETING + LOGIN + "C: a UID COPY 1:* x\nU: a UID COPY 1:* x")
+    line = status % (b"1234567," * 25_000) + b"\r\n"
+    scene.server(line)
+    assert scene.to_client == line
+    assert scene.dialogue.doing == ("uid" if line.startswith(b"*") else "idle")
+    assert scene.dialogue.upstream_said_bye == line.startswith(b"* BYE")
+
+
+def test_a_line_of_ours_does_not_stand_inside_a_long_status_response() -> None:
+    play(
+        GREETING
+        + LOGIN
+        + r"""
+        S: * OK [COPYUID 1 1,3\
+        P: * OK [COPYUID 1 1,3\
+        C: b SUBMIT x
+        S: ,5 7:9] done
+        P: ,5 7:9] done
+        P: b BAD SUBMIT takes one argument: the message as a literal
+        """
+    )
 
 
 PIECES = [

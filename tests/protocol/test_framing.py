@@ -9,22 +9,27 @@ from hypothesis import strategies as st
 
 from imapproxy.errors import LimitExceeded, UpstreamError
 from imapproxy.protocol.framing import (
-    MAX_RESPONSE_LINE,
+    MAX_HELD_LINE,
     CommandFramer,
     Line,
     Literal,
     Passage,
+    PassedLine,
     ResponseFramer,
     literal_at_end,
 )
 
 
 def framed(stream: bytes, *cuts: int) -> tuple[bytes, list[bytes]]:
-    """Return all that a ResponseFramer gives out for a stream, cut there, and the lines among it."""
+    """Return all that a ResponseFramer gives out for a stream, cut there, and the lines to be read among it."""
     framer, given_out, lines = ResponseFramer(), b"", []
     edges = sorted({0, *cuts, len(stream)})
     for start, end in pairwise(edges):
         for event in framer.feed(stream[start:end], end - start):
+            if isinstance(event, PassedLine):
+                lines.append(given_out.removesuffix(b"\r\n").rpartition(b"\r\n")[2] + b"\r\n")
+                assert lines[-1].startswith(event.beginning)
+                continue
             given_out += event.octets
             if isinstance(event, Line):
                 lines.append(event.octets)
@@ -60,6 +65,10 @@ RESPONSES = [
     b"+ text that ends in {3}\r\n",
     b"* capability IMAP4rev1\r\n",
     b"* OK [CAPABILITY IMAP4rev1] x\r\n",
+    b"* ok [capability] x\r\n",
+    b"a OK [CAPABILITYX IMAP4rev1] x\r\n",
+    b"a OK [COPYUID 1 1:3 4:6] x\r\n",
+    b"a1 OKAY [COPYUID] {1}\r\nx\r\n",
     b"* NAMESPACE NIL NIL NIL\r\n",
     b"* N\r\n",
     b"* \r\n",
@@ -129,8 +138,7 @@ def test_a_passing_literal_is_given_out_as_it_comes_and_in_place() -> None:
 
 def test_ten_thousand_lines_of_data_are_one_passage() -> None:
     stream = b"".join(b"* %d FETCH (FLAGS (\\Seen) UID %d)\r\n" % (n, n) for n in range(10000))
-    (passage,) = ResponseFramer().feed(stream, len(stream))
-    assert passage.octets == stream
+    assert ResponseFramer().feed(stream, len(stream)) == [Passage(memoryview(stream))]
 
 
 def test_a_line_of_data_may_have_any_length() -> None:
@@ -138,13 +146,91 @@ def test_a_line_of_data_may_have_any_length() -> None:
     assert framed(stream, *range(0, len(stream), 4096)) == (stream, [b"a OK done\r\n"])
 
 
-@pytest.mark.parametrize("start", [b"* OK ", b"tag", b"+ ", b"* CAPABILITY "])
-def test_an_endless_line_that_has_to_be_read_is_the_servers_fault(start: bytes) -> None:
+def greeted_framer() -> ResponseFramer:
     framer = ResponseFramer()
-    stream = start + b"x" * (MAX_RESPONSE_LINE - len(start))
+    framer.feed(b"* OK hello\r\n", 12)
+    return framer
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"a OK [COPYUID 1 ", b"* OK [COPYUID 1 ", b"b NO [MODIFIED ", b"* BYE x", b"c BAD x"]
+)
+def test_a_status_response_without_a_capability_list_passes_as_it_comes(beginning: bytes) -> None:
+    framer = greeted_framer()
+    numbers = b"1," * 100_000
+    (start,) = framer.feed(beginning, len(beginning))
+    assert start == Passage(memoryview(beginning))
+    assert not framer.at_boundary
+    assert framer.feed(numbers, len(numbers)) == [Passage(memoryview(numbers))]
+    assert framer.feed(b"9] {3}\r", 7) == [Passage(memoryview(b"9] {3}"))]
+    end = framer.feed(b"\n* 1 EXISTS\r\n", 13)
+    state = b" ".join(beginning.split(b" ")[:2])
+    assert [*map(tuple, end)] == [(b"\r",), (b"\n",), (state,), (b"* 1 EXISTS\r\n",)]
+    assert framer.at_boundary
+
+
+@pytest.mark.parametrize("beginning", [b"+ ", b"* CAPABILITY ", b"a OK [CAPABILITY ", b"* OK [CAPABILITY "])
+def test_a_line_that_must_be_read_whole_is_held(beginning: bytes) -> None:
+    framer = greeted_framer()
+    line = beginning + b"x" * 5000 + b"\r\n"
+    assert framer.feed(line, len(line) - 1) == []
+    assert framer.at_boundary
+    assert framer.feed(b"\n", 1) == [Line(line)]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "name"),
+    [
+        (b"* OK [CAPABILITY ", "capability list"),
+        (b"* CAPABILITY ", "capability list"),
+        (b"a OK [CAPABILITY ", "capability list"),
+        (b"+ ", "continuation request"),
+        (b"tag", "tag"),
+    ],
+)
+def test_a_line_too_long_to_be_held_is_the_servers_fault_and_named(beginning: bytes, name: str) -> None:
+    framer = greeted_framer()
+    stream = beginning + b"x" * (MAX_HELD_LINE - len(beginning))
     assert framer.feed(stream, len(stream)) == []
-    with pytest.raises(UpstreamError, match="endless"):
+    with pytest.raises(UpstreamError, match=f"sent a {name} of over 65536 octets"):
         framer.feed(b"x", 1)
+
+
+def test_a_greeting_is_held_and_bounded() -> None:
+    framer = ResponseFramer()
+    assert framer.feed(b"* OK he", 7) == []
+    with pytest.raises(UpstreamError, match="sent a greeting of over 65536 octets"):
+        framer.feed(b"x" * MAX_HELD_LINE, MAX_HELD_LINE)
+
+
+@pytest.mark.parametrize("beginning", [b"* OK [CAPABILITY ", b"* CAPABILITY ", b"+ "])
+def test_the_bound_holds_for_a_line_that_comes_at_once(beginning: bytes) -> None:
+    stream = beginning + b"x" * MAX_HELD_LINE + b"\r\n"
+    with pytest.raises(UpstreamError, match="65536"):
+        greeted_framer().feed(stream, len(stream))
+
+
+def test_a_status_response_can_be_held_until_it_is_whole() -> None:
+    """As long as something may have to be said before it."""
+    framer = greeted_framer()
+    framer.holds_status = True
+    assert framer.feed(b"a OK do", 7) == []
+    assert framer.feed(b"ne\r\n", 4) == [Line(b"a OK done\r\n")]
+    long_line = b"b OK " + b"x" * MAX_HELD_LINE
+    with pytest.raises(UpstreamError, match="sent a status response of over 65536 octets"):
+        framer.feed(long_line, len(long_line))
+
+
+def test_a_status_response_passes_once_none_must_be_held() -> None:
+    framer = greeted_framer()
+    framer.holds_status = True
+    framer.holds_status = False
+    assert framer.feed(b"b OK do", 7) == [Passage(memoryview(b"b OK do"))]
+
+
+def test_a_long_status_response_that_comes_at_once_is_one_line() -> None:
+    line = b"a OK [COPYUID 1 " + b"1," * MAX_HELD_LINE + b"9] done\r\n"
+    assert greeted_framer().feed(line, len(line)) == [Line(line)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +239,9 @@ def test_an_endless_line_that_has_to_be_read_is_the_servers_fault(start: bytes) 
         (b"", True),
         (b"* 1 EXISTS\r\n", True),
         (b"* 1 EXIS", False),
-        (b"* OK par", True),  # held, not given out
+        (b"* OK [CAPA", True),  # held, not given out
+        (b"* OK par", False),
+        (b"a OK par", False),
         (b"* 1 FETCH (X {3}\r\n", False),
         (b"* 1 FETCH (X {3}\r\nabc", False),
         (b"* 1 FETCH (X {3}\r\nabc)", False),
@@ -161,7 +249,7 @@ def test_an_endless_line_that_has_to_be_read_is_the_servers_fault(start: bytes) 
     ],
 )
 def test_a_line_of_ours_may_stand_only_between_responses(octets: bytes, at_boundary: bool) -> None:
-    framer = ResponseFramer()
+    framer = greeted_framer()
     framer.feed(octets, len(octets))
     assert framer.at_boundary is at_boundary
 

@@ -378,6 +378,7 @@ class TestCompress:
             U: a UNAUTHENTICATE
             S: a OK [CAPABILITY IMAP4rev1] who was that
             P: a OK [CAPABILITY IMAP4rev1 CAN-SUBMIT] who was that
+            !: LoggedOut
             C: b COMPRESS DEFLATE
             P: b NO [COMPRESSIONACTIVE] DEFLATE is active already
             C: c STARTTLS

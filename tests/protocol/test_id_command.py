@@ -168,3 +168,85 @@ def test_after_login_literals_may_come_unasked() -> None:
         """,
         FILTERED,
     )
+
+
+# A server that answers one ID before login, which was the proxy's
+
+
+CYRUS = b'* ID ("name" "Cyrus IMAPD")\r\n'
+
+
+def scene_behind_own_id(chunk: int, answer: bytes = CYRUS) -> Scene:
+    scene = Scene(chunk, FILTERED)
+    scene.dialogue.identified(answer)
+    scene.play(GREETING)
+    return scene
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_an_id_without_answer_gets_the_one_to_the_proxys(chunk: int) -> None:
+    scene_behind_own_id(chunk).play(
+        """
+        C: a ID ("name" "m")
+        U: a ID ("name" "m")
+        S: a OK NIL
+        P: * ID ("name" "Cyrus IMAPD")\\r\\na OK NIL
+        C: b id nil
+        U: b id nil
+        S: b OK NIL
+        P: * ID ("name" "Cyrus IMAPD")\\r\\nb OK NIL
+        """
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_an_answer_of_the_servers_is_the_only_one(chunk: int) -> None:
+    scene_behind_own_id(chunk).play(
+        """
+        C: a ID ("name" "m")
+        U: a ID ("name" "m")
+        S: * ID ("name" {7}\\r\\nDovecot)
+        P: * ID ("name" {7}\\r\\nDovecot)
+        S: a OK done
+        P: a OK done
+        """
+    )
+
+
+@pytest.mark.parametrize("status", ["NO", "BAD"])
+def test_an_id_that_is_refused_gets_no_answer(status: str) -> None:
+    scene_behind_own_id(1000).play(f"C: a ID NIL\nU: a ID NIL\nS: a {status} no\nP: a {status} no")
+
+
+def test_after_login_a_server_that_gives_no_answer_is_left_alone() -> None:
+    scene_behind_own_id(1000).play(LOGIN + "C: a ID NIL\nU: a ID NIL\nS: a OK NIL\nP: a OK NIL")
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_answer_stands_right_before_the_tagged_response(chunk: int) -> None:
+    """Whatever the server says to commands before it and behind it."""
+    scene_behind_own_id(chunk).play(
+        """
+        C: a NOOP\\r\\nb ID NIL\\r\\nc NOOP
+        U: a NOOP\\r\\nb ID NIL\\r\\nc NOOP
+        S: * X 1\\r\\na OK done\\r\\n* OK wait\\r\\nb OK NIL\\r\\n* X 2\\r\\nc OK done
+        P: * X 1\\r\\na OK done\\r\\n* OK wait\\r\\n* ID ("name" "Cyrus IMAPD")\\r\\nb OK NIL\\r\\n* X 2\\r\\nc OK done
+        """
+    )
+
+
+def test_no_answer_is_made_up() -> None:
+    scene_behind_own_id(1000, answer=b"").play("C: a ID NIL\nU: a ID NIL\nS: a OK NIL\nP: a OK NIL")
+
+
+def test_data_without_a_command_is_no_answer() -> None:
+    scene_behind_own_id(1000).play(
+        """
+        S: * XLIST nothing
+        P: * XLIST nothing
+        C: a ID NIL
+        U: a ID NIL
+        S: a OK NIL
+        P: * ID ("name" "Cyrus IMAPD")\\r\\na OK NIL
+        """
+    )

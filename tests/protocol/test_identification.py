@@ -113,3 +113,9 @@ def test_whatever_the_form_of_its_strings_a_field_stays_whole_or_goes(fields: li
 def test_any_octets_come_to_something(octets: bytes) -> None:
     pieces = without_forwarding(octets + b"\r\n")
     assert pieces is None or b"".join(pieces) == octets + b"\r\n" or b"x-" in octets.lower()
+
+
+# What copies all that it keeps with each field would take minutes here.
+def test_many_fields_are_gone_through_once() -> None:
+    arguments = b"(" + b" ".join([b"a b"] * 300_000) + b")\r\n"
+    assert without_forwarding(arguments) == [arguments]

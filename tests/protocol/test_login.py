@@ -117,6 +117,24 @@ def test_octets_that_are_no_utf8_can_be_had_back() -> None:
     assert credentials.secret.encode("utf-8", "surrogateescape") == b"\xff"
 
 
+@pytest.mark.parametrize(
+    ("user", "want"),
+    [
+        ("fred", "fred"),
+        ("FRED", "fred"),
+        ("fReD@Example.COM", "fred@example.com"),
+        ("\u00c9mile", "\u00e9mile"),
+        ("STRASSE", "strasse"),
+        ("stra\u00dfe", "strasse"),
+        ("FR\udce9D", "fr\udce9d"),
+    ],
+)
+def test_an_account_has_one_spelling_whatever_letters_the_client_wrote(user: str, want: str) -> None:
+    credentials = Credentials(user, "Admin", "Secret", "PLAIN")
+    assert credentials.account == want
+    assert (credentials.user, credentials.login, credentials.secret) == (user, "Admin", "Secret")
+
+
 def test_no_secret_shows() -> None:
     assert "secret" not in repr(PLAIN)
     assert "fred" in repr(PLAIN)
@@ -151,6 +169,16 @@ def test_a_literal_comes_unasked_where_the_server_takes_it() -> None:
     login.follow(b"fred {6+}", Literal(6, synchronizing=False, eight_bit=False), lambda size: size == 6)
     login.add_literal(memoryview(b"secret"))
     assert login.credentials() == Credentials("fred", "fred", "secret", "LOGIN")
+
+
+# What copies all that it holds with each octet would take minutes here.
+def test_a_literal_that_comes_octet_by_octet_is_copied_once() -> None:
+    login, octet = LoginExchange(None), memoryview(b"x")
+    login.follow(b"fred {5}", Literal(5, synchronizing=True, eight_bit=False), takes_none)
+    for _ in range(2_000_000):
+        login.add_literal(octet)
+    login.follow(b"", None, takes_none)
+    assert login.credentials() == Credentials("fred", "fred", "x" * 2_000_000, "LOGIN")
 
 
 def test_an_exchange_keeps_few_responses() -> None:

@@ -204,6 +204,7 @@ class TestTheUser:
             U: a UNAUTHENTICATE
             S: a OK who was that
             P: a OK who was that
+            !: LoggedOut
             C: b SUBMIT {1}
             P: b BAD Log in first
             """

@@ -1,11 +1,15 @@
 """The program's own part: its input, its output, and what it ends with; sending is in test_scripted_imap_submit."""
 
 import os
-from io import BytesIO
+import platform
+import re
+from contextlib import nullcontext
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from imapproxy import __version__
 from imapproxy.sendmail.failure import Failure
 from imapproxy.sendmail.main import main, print_lines, read_message
 
@@ -116,7 +120,6 @@ def test_what_is_wrong_is_said_and_is_the_exit_status(
     ("failure", "status", "said"),
     [
         (Failure(os.EX_NOUSER, "refused\njoe@example.org"), os.EX_NOUSER, "imap-submit: refused\njoe@example.org\n"),
-        (ZeroDivisionError("secret"), os.EX_SOFTWARE, "imap-submit: unexpected ZeroDivisionError; please report it\n"),
         (KeyboardInterrupt(), 130, "imap-submit: interrupted\n"),
     ],
 )
@@ -133,3 +136,38 @@ def test_whatever_happens_no_traceback_is_shown(
     monkeypatch.setattr("imapproxy.sendmail.main.account_of", fail)
     assert main(["--find", "ALL"]) == status
     assert capsys.readouterr().err == said
+
+
+def test_an_error_that_nobody_foresaw_is_said_with_what_can_be_reported_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr("imapproxy.sendmail.main.account_of", fail)
+    assert main(["--find", "ALL"]) == os.EX_SOFTWARE
+    first, versions, kind, *calls = capsys.readouterr().err.splitlines()
+    assert first == "imap-submit: unexpected ZeroDivisionError; please report it with these lines:"
+    assert versions == f"  imap-submit {__version__}, Python {platform.python_version()}"
+    assert kind == "  ZeroDivisionError"
+    assert re.fullmatch(r"    imapproxy\.sendmail\.main, line \d+, in main", calls[0])
+    assert calls[-1].endswith(
+        "in test_an_error_that_nobody_foresaw_is_said_with_what_can_be_reported_of_it.<locals>.fail"
+    )
+    assert "secret" not in "".join(calls)
+
+
+@pytest.mark.parametrize(("may_have_sent", "said"), [(True, "the message may have been sent; "), (False, "")])
+def test_an_error_after_the_message_has_left_says_that_it_may_have_been_sent(
+    may_have_sent: bool, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailingConnection(nullcontext[None]):
+        def submit(self, *_: object) -> str:
+            self.may_have_sent = may_have_sent
+            raise ZeroDivisionError
+
+    monkeypatch.setattr("imapproxy.sendmail.main._connection", lambda _: FailingConnection())
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"To: joe@example.org\n\nHello\n")))
+    assert main(["-t", "--server=127.0.0.1:1", "--user=fred", "--from=fred@example.com"]) == os.EX_SOFTWARE
+    first = capsys.readouterr().err.partition("\n")[0]
+    assert first == f"imap-submit: unexpected ZeroDivisionError; {said}please report it with these lines:"

@@ -1,4 +1,4 @@
-"""A FETCH response's values, octet by octet (RFC 9051, 9: msg-att), from the octets behind the word FETCH.
+"""A response's values, octet by octet (RFC 9051, 9: msg-att, mailbox-list), from the octets behind FETCH or LIST.
 
 A string, a literal, an atom or a number is its octets, NIL is None, a list is a tuple. What servers send that no
 grammar has is read likewise: octets of eight bits, flags, spaces too many or too few around parentheses.
@@ -7,6 +7,9 @@ grammar has is read likewise: octets of eight bits, flags, spaces too many or to
 from typing import TypeAlias
 
 Value: TypeAlias = "bytes | tuple[Value, ...] | None"
+
+# Lists within each other that are read.
+MAX_DEPTH = 200
 
 # What ends an atom or stands in none, besides controls.
 _NO_ATOM = b'(){"'
@@ -20,6 +23,7 @@ class _Reader:
     def __init__(self, octets: bytes) -> None:
         self._octets = octets
         self._at = 0
+        self._depth = 0
 
     def values(self) -> tuple[Value, ...]:
         """Read values up to the end of the list, or of all."""
@@ -31,8 +35,12 @@ class _Reader:
                 return tuple(found)
             if self._peek() == b"(":
                 self._at += 1
+                self._depth += 1
+                if self._depth > MAX_DEPTH:
+                    raise Unreadable
                 found.append(self.values())
                 self._expect(b")")
+                self._depth -= 1
             else:
                 found.append(self._scalar())
                 if not self._is_delimited():
@@ -116,9 +124,7 @@ def _length_of_origin(octets: bytes) -> int:
 
 def read_fetch(octets: bytes) -> tuple[int, dict[bytes, Value]]:
     """Return a response's number, and its items by their names in upper case; the last of a name."""
-    reader = _Reader(octets)
-    values = reader.values()
-    reader.end()
+    values = _values(octets)
     if len(values) != 2 or not isinstance(values[0], bytes) or not isinstance(values[1], tuple) or len(values[1]) % 2:
         raise Unreadable
     if not values[0].isdigit() or len(values[0]) > 20 or int(values[0]) >= 2**63:
@@ -129,3 +135,24 @@ def read_fetch(octets: bytes) -> tuple[int, dict[bytes, Value]]:
             raise Unreadable
         items[name.upper()] = value
     return int(values[0]), items
+
+
+def read_list(octets: bytes) -> tuple[set[str], bytes]:
+    """Return a mailbox's attributes in lower case, and its name; an atom NIL is a name as good as any."""
+    attributes, delimiter, name, *_ = (*_values(octets), (), (), ())
+    if not isinstance(attributes, tuple) or isinstance(delimiter, tuple) or isinstance(name, tuple):
+        raise Unreadable
+    return {_attribute(value) for value in attributes}, b"NIL" if name is None else name
+
+
+def _attribute(value: Value) -> str:
+    if not isinstance(value, bytes) or not value.isascii():
+        raise Unreadable
+    return value.decode("ascii").lower()
+
+
+def _values(octets: bytes) -> tuple[Value, ...]:
+    reader = _Reader(octets)
+    values = reader.values()
+    reader.end()
+    return values

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from imapproxy.errors import LimitExceeded
 from imapproxy.protocol.command import is_clean, parse_command, plain_command
 from imapproxy.protocol.framing import CommandFramer, literal_at_end
+from imapproxy.protocol.intake import MAX_LINE as LONGEST_LINE
+from tests.fuzz.budget import cut
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference import stream as reference
 
@@ -26,6 +28,18 @@ def check(octets: bytes) -> None:
         assert found == b"".join(expected), (found, expected)
         assert held == rest[: len(held)]
         assert len(held) <= MAX_LINE or len(rest.partition(b"\n")[0]) >= MAX_LINE
+
+
+def work(octets: bytes, packet: int) -> None:
+    """Frame a client's stream whose lines may be as long as they ever may."""
+    framer, literal = CommandFramer(LONGEST_LINE), 0
+    for chunk in cut(octets, packet):
+        framer.receive(chunk, len(chunk))
+        try:
+            literal = _take(framer, bytearray(), literal)
+        except LimitExceeded:
+            return
+        framer.settle()
 
 
 def _compare_readers(line: bytes) -> None:

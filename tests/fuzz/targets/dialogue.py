@@ -6,9 +6,12 @@ server says; at ``\x03`` a submission ends well, at ``\x04`` it is refused.
 
 import re
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import LimitExceeded, SubmissionRefused, UpstreamError
+from imapproxy.protocol.action import Action, Compress, StartTls, Submit
 from imapproxy.protocol.capability import is_reusable
+from imapproxy.protocol.dialogue import Dialogue
 from imapproxy.protocol.terms import Terms
+from tests.fuzz.budget import cut
 from tests.fuzz.conversation import Conversation
 
 MAX_DRAFT = 100
@@ -28,6 +31,31 @@ def check(octets: bytes) -> None:
         else:
             conversation.submission_ends(None if turn == b"\x03" else REFUSAL)
     conversation.check()
+
+
+def work(octets: bytes, packet: int) -> None:
+    """Play a conversation that nobody watches; what a client asks for besides passing octets on is done at once."""
+    dialogue = Dialogue(terms_of(octets[:1]), is_secure=octets[:1] == b"s")
+    try:
+        for turn, said in _TURN.findall(octets[1:]):
+            take = dialogue.from_client if turn == b"\x01" else dialogue.from_upstream
+            for chunk in cut(said if turn < b"\x03" else b"", packet):
+                do(dialogue, take(chunk, len(chunk)))
+    except (LimitExceeded, UpstreamError):
+        return
+
+
+def do(dialogue: Dialogue, actions: list[Action]) -> None:
+    """Carry out what a dialogue waits for."""
+    for action in actions:
+        match action:
+            case Submit():
+                do(dialogue, dialogue.not_submitted(REFUSAL))
+            case StartTls():
+                dialogue.tls_started()
+            case Compress():
+                octets = dialogue.taken_back()
+                do(dialogue, dialogue.from_client(octets, len(octets)))
 
 
 def terms_of(choice: bytes) -> Terms:

@@ -12,6 +12,7 @@ from imapproxy.errors import ClientError, SubmissionRefused
 from imapproxy.message.address import Address
 from imapproxy.message.message import Extensions, Message, read_draft
 from imapproxy.protocol.response import not_submitted
+from tests.fuzz.budget import cut
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference.addresses import Address as Expected
 from tests.fuzz.reference.addresses import read_addresses
@@ -46,6 +47,18 @@ def check(octets: bytes) -> None:
     _check_transport(sent, offer, rendering.smtputf8)
     if offer is ALL:
         _check_untouched(header, draft, sent)
+
+
+def work(octets: bytes, packet: int) -> None:
+    """Send a draft."""
+    chosen, offer, written = POLICIES.get(octets[:1], "check"), OFFERS.get(octets[1:2], ALL), octets[2:]
+    site = replace(SITE, from_policy=chosen, references=False, max_recipients=1 << 20)
+    try:
+        message = read_draft(normalised(*cut(written, packet)), site, FRED, STAMP).message([], nothing_kept)
+        for _chunk in message.rendering(offer).chunks():
+            pass
+    except (ClientError, SubmissionRefused) as failure:
+        not_submitted(b"a", failure)
 
 
 def _normalised(written: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """An IMAP URL: read as a slow reader reads it, or refused in one printable phrase."""
 
 import dataclasses
+from contextlib import suppress
 
 from imapproxy.message.imap_url import MAX_URL, ImapUrl, UrlError, is_imap_url, parse_imap_url
 from tests.fuzz.reference.url import Url, read_url
@@ -19,6 +20,14 @@ def check(octets: bytes) -> None:
     assert dataclasses.astuple(url) == dataclasses.astuple(expected)
     assert is_imap_url(text)
     _check_canonical_form(url)
+
+
+def work(octets: bytes, _packet: int) -> None:
+    """Read text that came in a draft."""
+    text = octets.decode("utf-8", "surrogateescape")
+    is_imap_url(text)
+    with suppress(UrlError):
+        str(parse_imap_url(text))
 
 
 def _check_refusal(reason: str, expected: Url | None) -> None:

@@ -42,6 +42,25 @@ def check(octets: bytes) -> None:
         _check_composed(draft, sent, content)
 
 
+def work(octets: bytes, _packet: int) -> None:
+    """Compose a message, for a server that takes all and for one that takes seven bits."""
+    written, _, stored = octets.partition(b"\0")
+    header, _, content = stored.partition(b"\0")
+    try:
+        draft = read_draft(normalised(written), replace(SITE, from_policy="rewrite"), FRED, STAMP)
+        mailbox = Mailbox(
+            {reference.content_section: content for reference in draft.references}
+            | {reference.header_section or "-": header for reference in draft.references},
+            window=len(content) or 1,
+        )
+        message = draft.message([mailbox.named(reference) for reference in draft.references], mailbox.kept)
+        for rendering in (message.rendering(ALL), message.kept().rendering(SEVEN_BIT)):
+            for _chunk in rendering.chunks():
+                pass
+    except (ClientError, SubmissionRefused, Unfit):
+        return
+
+
 def _check_references(draft: bytes, references: tuple[Reference, ...]) -> None:
     try:
         urls = list(_urls(read_entity(draft), is_sealed=False))

@@ -22,16 +22,7 @@ _CONTENT = {"content-type", "mime-version", "content-transfer-encoding"}
 
 def check(octets: bytes) -> None:
     """Make a draft."""
-    letters, arguments, sender, full_name, own, *rest = [*octets.split(b"\n", 5), *[b""] * 6][:6]
-    written = rest[0]
-    envelope = Envelope(
-        recipients=tuple(filter(None, _text(arguments).split("\t"))),
-        header_recipients=b"t" in letters,
-        sender=_text(sender) or None,
-        full_name=_text(full_name),
-        from_=_text(own),
-        set_from=b"s" in letters,
-    )
+    letters, written, envelope = _read(octets)
     draft = _draft(written, envelope, is_attached=b"a" in letters)
     if draft is None:
         return
@@ -47,6 +38,29 @@ def check(octets: bytes) -> None:
             assert draft[header.size + 2 :] in {body, body + b"\r\n"}
     if b"a" in letters:
         _check_attached(draft)
+
+
+def work(octets: bytes, _packet: int) -> None:
+    """Make a draft."""
+    letters, written, envelope = _read(octets)
+    _draft(written, envelope, is_attached=b"a" in letters)
+
+
+def _read(octets: bytes) -> tuple[bytes, bytes, Envelope]:
+    """Return the letters, what a program has written, and the envelope."""
+    letters, arguments, sender, full_name, own, written = [*octets.split(b"\n", 5), *[b""] * 6][:6]
+    return (
+        letters,
+        written,
+        Envelope(
+            recipients=tuple(filter(None, _text(arguments).split("\t"))),
+            header_recipients=b"t" in letters,
+            sender=_text(sender) or None,
+            full_name=_text(full_name),
+            from_=_text(own),
+            set_from=b"s" in letters,
+        ),
+    )
 
 
 def _draft(written: bytes, envelope: Envelope, is_attached: bool) -> bytes | None:
@@ -71,16 +85,16 @@ def _lines(octets: bytes) -> bytes:
 def _check_recipients(header: Header, original: Header | None, envelope: Envelope) -> None:
     own = read_addresses(envelope.from_, None) if envelope.from_ else None
     home = own[0].domain if own else NOWHERE
-    named = {_key(address) for argument in envelope.recipients for address in _read(argument, home)}
+    named = {_key(address) for argument in envelope.recipients for address in _addresses(argument, home)}
     if envelope.header_recipients and original is not None:
-        named |= {_key(address) for field in destinations(original) for address in _read(field.value, home)}
-    found = {_key(address) for field in destinations(header) for address in _read(field.value, home)}
+        named |= {_key(address) for field in destinations(original) for address in _addresses(field.value, home)}
+    found = {_key(address) for field in destinations(header) for address in _addresses(field.value, home)}
     assert found, header
     if original is not None or not envelope.header_recipients:
         assert found == named, (found, named)
 
 
-def _read(text: str, home: str) -> list[Address]:
+def _addresses(text: str, home: str) -> list[Address]:
     addresses = read_addresses(text, home)
     assert addresses is not None, text
     return addresses

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-from imapproxy.protocol.framing import Line, ResponseFramer
+from imapproxy.errors import UpstreamError
+from imapproxy.protocol.framing import Line, PassedLine, ResponseFramer
+from tests.fuzz.budget import cut
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference import stream as reference
 
@@ -26,11 +28,25 @@ def check(octets: bytes) -> None:
         assert may_speak <= boundaries, (may_speak, boundaries)
 
 
+def work(octets: bytes, packet: int) -> None:
+    """Frame a server's stream."""
+    framer = ResponseFramer()
+    try:
+        for chunk in cut(octets, packet):
+            framer.feed(chunk, len(chunk))
+    except UpstreamError:
+        return
+
+
 def _framed(chunks: Sequence[bytes]) -> tuple[bytes, list[bytes], set[int]]:
     """Return what is given out, the lines in it, and behind how many octets a line of ours might have stood."""
     framer, given_out, lines, may_speak = ResponseFramer(), bytearray(), [], set()
     for chunk in chunks:
         for event in framer.feed(chunk, len(chunk)):
+            if isinstance(event, PassedLine):
+                lines.append(bytes(given_out.removesuffix(b"\r\n").rpartition(b"\r\n")[2]) + b"\r\n")
+                assert lines[-1].startswith(event.beginning)
+                continue
             given_out += event.octets
             if isinstance(event, Line):
                 lines.append(event.octets)

@@ -7,12 +7,15 @@ of it is answered twice.
 
 from collections.abc import Sequence
 
-from imapproxy.errors import SubmissionRefused
+from imapproxy.errors import LimitExceeded, SubmissionRefused, UpstreamError
+from imapproxy.protocol.action import Action, ToUpstream
+from imapproxy.protocol.dialogue import Dialogue
+from tests.fuzz.budget import cut
 from tests.fuzz.chunking import chunkings
 from tests.fuzz.conversation import Conversation
 from tests.fuzz.reference.client import check_answers
 from tests.fuzz.reference.upstream import Command
-from tests.fuzz.targets.dialogue import REFUSAL, terms_of
+from tests.fuzz.targets.dialogue import REFUSAL, do, terms_of
 
 _LISTS = {
     ord("+"): b"IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER AUTH=GSSAPI",
@@ -28,6 +31,35 @@ def check(octets: bytes) -> None:
     if choice not in {b"r", b"s"} and b"UNAUTH" not in said.upper():
         outcomes = [_outcome_once_logged_in(choice, server, chunks) for chunks in chunkings(said)]
         assert outcomes[0] == outcomes[1] == outcomes[2], outcomes
+
+
+def work(octets: bytes, packet: int) -> None:
+    """Play what a client says to a server that asks for what it can, and takes each line for a command."""
+    dialogue = Dialogue(terms_of(octets[:1]), is_secure=octets[:1] == b"s")
+    said = b"* OK [CAPABILITY %b] ready\r\n" % _LISTS.get(octets[1] if len(octets) > 1 else 0, b"IMAP4rev1")
+    try:
+        do(dialogue, dialogue.from_upstream(said, len(said)))
+        for chunk in cut(octets[2:], packet):
+            _respond(dialogue, dialogue.from_client(chunk, len(chunk)))
+    except (LimitExceeded, UpstreamError):
+        return
+
+
+def _respond(dialogue: Dialogue, actions: list[Action]) -> None:
+    """Answer each line that reaches the server, in its haste what is no command too."""
+    while answers := b"".join(_answer_to(action) for action in actions):
+        do(dialogue, actions)
+        actions = dialogue.from_upstream(answers, len(answers))
+    do(dialogue, actions)
+
+
+def _answer_to(action: Action) -> bytes:
+    if not isinstance(action, ToUpstream):
+        return b""
+    end = bytes(action.octets[-3:])
+    if end == b"}\r\n" and bytes(action.octets[-4:-3]) != b"+":
+        return b"+ \r\n"
+    return b"+ \r\n%b OK done\r\n" % bytes(action.octets[:20]).partition(b" ")[0] if end.endswith(b"\r\n") else b""
 
 
 def _outcome_once_logged_in(

@@ -31,6 +31,13 @@ def check(octets: bytes) -> None:
         assert other == (char if " " <= char <= "~" and char != "," else ";" if char == "," else other)
 
 
+def work(octets: bytes, _packet: int) -> None:
+    """Read an answer, and write one."""
+    read_refusal(octets)
+    text, *recipients = octets.decode("utf-8", "surrogateescape").split("\n")
+    not_submitted(b"a", SubmissionRefused(text, recipients))
+
+
 def _check_printable(refusal: Refusal) -> None:
     for text in (refusal.text, *refusal.recipients, refusal.code):
         assert text.isprintable()
