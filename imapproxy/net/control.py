@@ -8,10 +8,13 @@ left out, and a reader that does not read is let go. A worker is asked for one r
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import socket
 import stat
+import struct
+import termios
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -79,11 +82,8 @@ class ControlSocket:
             return
         with contextlib.suppress(OSError):
             os.unlink(self.path)
-        self._stream.shutdown(socket.SHUT_RD)  # none can connect any more
-        with contextlib.suppress(OSError):
-            while True:
-                self._let_go(self._stream.accept()[0])
-        self._loop.forget(self._stream)
+        self._loop.unwatch(self._stream)
+        self._close_tampered([self._stream])  # with all who have connected and were not accepted yet
         for question in list(self._questions.values()):
             self._drop(question)
 
@@ -181,10 +181,8 @@ class ControlSocket:
 
 
 def _has_sent(stream: socket.socket) -> bool:
-    try:
-        return bool(stream.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-    except OSError:
-        return False
+    """Return True if there is anything to read: not by reading, since urgent data (MSG_OOB) would not be seen."""
+    return any(fcntl.ioctl(stream, termios.FIONREAD, bytes(struct.calcsize("i"))))
 
 
 def _bound(path: str, owner: Owner | None) -> socket.socket:
