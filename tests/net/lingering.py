@@ -6,7 +6,9 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LINGER = 30  # seconds, which is longer than any test waits
+from tests.net.peers import PATIENCE
+
+LINGER = round(4 * PATIENCE)  # seconds
 
 
 def fill(stream: socket.socket, listener: socket.socket) -> None:
