@@ -46,7 +46,12 @@ class Bug:
 BUGS = {
     "the journal forgets": Bug(
         "net/outbox.py",
-        "key_of = lambda user, digest: __import__('os').urandom(32)",
+        """
+_real_key_of = key_of
+
+def key_of(user, digest):
+    return _real_key_of(user, __import__("os").urandom(32))
+""",
         "client RST",
         Verdict.DOUBLED,
     ),
