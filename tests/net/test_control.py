@@ -85,6 +85,7 @@ class Site:
 
     def close(self) -> None:
         self.control.close()
+        self.turn_until(self.ending.reap)
         for channel in (*self.ends, *(worker.control for worker in self.workers)):
             channel.close()
 
