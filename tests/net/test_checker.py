@@ -28,7 +28,7 @@ def check(body: object, seconds: float = PATIENCE) -> Check:
 
 
 def children() -> set[str]:
-    """Return the children of this process, ended ones until they are reaped: servers of other tests may be among them."""
+    """Return this process's children, ended ones until they are reaped: other tests' servers may be among them."""
     return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
