@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.style import Style
+from tests.faults.style import PREFIX, Style
 from tests.faults.submissions import MAILBOXES
 from tests.functional.certificates import ADDRESSES, NAMES, Pair, authority, signed
 from tests.functional.fake_mailboxes import FakeMailboxes
@@ -54,6 +54,10 @@ class Setup:
         imap = FakeMailboxes(MAILBOXES, port, IDLE_PATIENCE, self._server_context())
         if style.is_catenating:
             imap.capabilities += b" CATENATE"
+        if style.is_prefixed:
+            imap.capabilities += b" NAMESPACE"
+            imap.namespaces = b'* NAMESPACE (("%b" ".")) NIL NIL\r\n' % PREFIX
+            imap.prefix = PREFIX
         if style.sent_mailbox == "auto":
             imap.capabilities += b" SPECIAL-USE"
             imap.listing = _LISTING % style.sent_name
@@ -99,6 +103,7 @@ class Setup:
         style, verbs = self._style, {command.split(maxsplit=2)[1].upper() for command in imap_commands}
         assert style.is_catenating == any(b"CATENATE" in command for command in imap_commands)
         assert style.is_sent_missing == (b"CREATE" in verbs)
+        assert style.is_prefixed == (b"NAMESPACE" in verbs)
         assert (style.sent_mailbox == "auto") == (b"LIST" in verbs)
         assert style.is_authenticating == ("AUTH" in smtp_verbs)
         assert style.is_told_of_client == ("XCLIENT" in smtp_verbs)

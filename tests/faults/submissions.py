@@ -74,8 +74,8 @@ REFERRING_AND_FILED = Submission("referring and filed", _FORWARD, Style("Sent"))
 LARGE = Submission("large", _LARGE)
 CATENATED = Submission("referring and catenated", _FORWARD, Style("Sent", is_catenating=True))
 AUTHENTICATED = Submission("authenticated", _PLAIN, Style(is_authenticating=True))
-# The mailbox for the copy is missing: [TRYCREATE], CREATE, SUBSCRIBE.
-CREATING = Submission("filed where nothing is", _PLAIN, Style("Sent", is_sent_missing=True))
+# The mailbox for the copy is missing: NAMESPACE, [TRYCREATE], CREATE, SUBSCRIBE.
+CREATING = Submission("filed where nothing is", _PLAIN, Style("Sent", is_sent_missing=True, is_prefixed=True))
 AUTOMATIC = Submission("filed by auto", _PLAIN, Style("auto"))
 TOLD_OF_CLIENT = Submission("with XCLIENT", _PLAIN, Style(is_told_of_client=True))
 # STARTTLS of the client, of the IMAP server and of the SMTP server.

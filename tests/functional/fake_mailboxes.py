@@ -15,7 +15,8 @@ and how often it came (``FETCH 2``, ``EXAMINE 1``; looked up first), or is what 
 ``APPENDED``. What the server then does in place of, or with, its usual answer is a ``Deviation``; ``cues`` are what is
 done before, whatever the answer. Where ``capabilities`` say CATENATE, each text of such an APPEND is an ``APPEND``.
 With a ``context``, the server does STARTTLS, and what comes in place of its part of the handshake is ``HANDSHAKE``.
-A mailbox that is ``missing`` is there once it is created; an APPEND to it before is answered with [TRYCREATE].
+A mailbox that is ``missing`` is there once it is created; an APPEND to it before is answered with [TRYCREATE]. With a
+``prefix``, no mailbox without it can be created.
 """
 
 import base64
@@ -154,6 +155,7 @@ class FakeMailboxes(FakeImap):
         self.capabilities = CAPABILITIES
         self.listing = b""
         self.namespaces = b""
+        self.prefix = b""
         self.missing: set[bytes] = set()
         self.uidvalidity = UIDVALIDITY
         self.replies: dict[str, Deviation] = {}
@@ -173,7 +175,7 @@ class FakeMailboxes(FakeImap):
         mailboxes = {name: dict(messages) for name, messages in self.mailboxes.items()}
         yield self
         self.replies, self.cues, self.mailboxes, self.listing, self.missing = {}, {}, mailboxes, b"", set()
-        self.capabilities, self.uidvalidity, self.namespaces = CAPABILITIES, UIDVALIDITY, b""
+        self.capabilities, self.uidvalidity, self.namespaces, self.prefix = CAPABILITIES, UIDVALIDITY, b"", b""
         self.raise_failures()
 
     def client_comes(self) -> None:
@@ -290,7 +292,10 @@ class _SideConnection:
         assert self.is_secured or self.server.context is None, "a password in plaintext"
 
     def on_create(self, tag: bytes, arguments: re.Match[bytes]) -> bytes:
-        self.server.missing.discard(unquoted(arguments["mailbox"]))
+        name = unquoted(arguments["mailbox"])
+        if not name.startswith(self.server.prefix):
+            return b"%b NO no such namespace\r\n" % tag
+        self.server.missing.discard(name)
         return b"%b OK done\r\n" % tag
 
     def on_logout(self, tag: bytes, _: re.Match[bytes]) -> bytes:
@@ -348,7 +353,8 @@ class _SideConnection:
         return b"%b {%d}\r\n%b" % (name, len(octets), octets)
 
     def on_append(self, tag: bytes, arguments: re.Match[bytes]) -> None:
-        if unquoted(arguments["mailbox"]) in self.server.missing:
+        name = unquoted(arguments["mailbox"])
+        if name in self.server.missing or not name.startswith(self.server.prefix):
             self.perform("APPEND", tag, b"%b NO [TRYCREATE] no such mailbox\r\n" % tag)
             return
         octets = self.catenated(tag, arguments) if arguments["catenation"] else self.whole(tag, arguments)

@@ -17,6 +17,7 @@ from tests.fuzz.chunking import chunkings
 from tests.fuzz.reference.addresses import Address as Expected
 from tests.fuzz.reference.addresses import read_addresses
 from tests.fuzz.reference.header import Header, destinations, read_header, resent_block
+from tests.fuzz.reference.lines import lines_of
 from tests.message.samples import ALL, EIGHT_BIT, FRED, SEVEN_BIT, SITE, STAMP, checked, normalised, nothing_kept
 
 POLICIES: dict[bytes, Literal["check", "rewrite", "trust"]] = {b"c": "check", b"r": "rewrite", b"t": "trust"}
@@ -65,7 +66,7 @@ def _normalised(written: bytes) -> bytes:
     """Return the draft as a spool takes it, however it comes in."""
     draft, *others = [normalised(*chunks) for chunks in chunkings(written)]
     assert others == [draft, draft]
-    lines = written.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    lines = lines_of(written)
     assert draft in {b"\r\n".join(lines), b"\r\n".join([*lines, b""])}
     return draft
 

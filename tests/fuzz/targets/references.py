@@ -10,6 +10,7 @@ from imapproxy.errors import ClientError, SubmissionRefused
 from imapproxy.message.inclusion import Unfit
 from imapproxy.message.message import Message, read_draft
 from imapproxy.message.reference import Reference
+from tests.fuzz.reference.lines import lines_of
 from tests.fuzz.reference.mime import Doubtful, Entity, imap_url_of, parts_of, read_entity
 from tests.message.samples import ALL, FRED, SEVEN_BIT, SITE, STAMP, Mailbox, checked, normalised
 
@@ -97,8 +98,7 @@ def _sent(message: Message, content: bytes) -> tuple[bytes, bytes]:
         return checked(rendering.chunks(), rendering.size), content
     except Unfit:
         rendering = message.kept().rendering(ALL)
-        lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        return checked(rendering.chunks(), rendering.size), b"\r\n".join(lines)
+        return checked(rendering.chunks(), rendering.size), b"\r\n".join(lines_of(content))
 
 
 def _check_composed(draft: bytes, sent: bytes, content: bytes) -> None:

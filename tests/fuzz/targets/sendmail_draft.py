@@ -10,6 +10,7 @@ from imapproxy.sendmail.draft import Envelope, draft_of, from_address
 from imapproxy.sendmail.failure import Failure
 from tests.fuzz.reference.addresses import Address, read_addresses
 from tests.fuzz.reference.header import Header, destinations, read_header
+from tests.fuzz.reference.lines import lines_of
 from tests.fuzz.reference.mime import Doubtful, parts_of, read_entity
 
 PART = reference_part("/INBOX/;UID=20", "a.png")
@@ -79,7 +80,7 @@ def _text(octets: bytes) -> str:
 
 
 def _lines(octets: bytes) -> bytes:
-    return b"\r\n".join(octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+    return b"\r\n".join(lines_of(octets))
 
 
 def _check_recipients(header: Header, original: Header | None, envelope: Envelope) -> None:
