@@ -72,7 +72,7 @@ class LineEnds:
         before = self._before(text) if self._held_crs else []
         self._held_crs = len(block) - len(text)
         self._inside_line = not text.endswith(b"\n")
-        return [*before, _with_crlf(text)]
+        return [*before, _normalised(text)]
 
     def _before(self, text: bytes) -> list[bytes]:
         """Return what the held CRs are: part of the line end that they have before LF, else a line end each."""
@@ -94,7 +94,7 @@ def _line_ends(count: int) -> list[bytes]:
     return [_LINE_ENDS] * blocks_full + [b"\r\n" * rest] * bool(rest)
 
 
-def _with_crlf(text: bytes) -> bytes:
+def _normalised(text: bytes) -> bytes:
     """Return text that does not end in CR with every line end made CRLF, in linear time."""
     if text.count(b"\r\n") == text.count(b"\r") == text.count(b"\n"):
         return text

@@ -154,7 +154,7 @@ def _greeting_by_starttls(stream: PatientStream, server: UpstreamServer, deadlin
 def _identify(dialogue: "_Dialogue", client: ClientAddress) -> Said:
     """Tell the server who the client is; return its answer, and what it has said besides.
 
-    A server that knows no ID, or does not believe us, is none the wiser, and the client can log in all the same.
+    A server that knows no ID, or does not believe us, learns nothing, and the client can log in all the same.
     """
     fields = zip(
         ("x-originating-ip", "x-originating-port", "x-connected-ip", "x-connected-port"),
@@ -166,8 +166,11 @@ def _identify(dialogue: "_Dialogue", client: ClientAddress) -> Said:
         said = dialogue.ask(b"ID (%b)" % told.encode("ascii"))
     except _Refused:
         return Said()
-    answers = [response for response in said if response.upper().startswith(b"* ID ")]
-    return Said(b"".join(response for response in said if response not in answers), b"".join(answers))
+    others: list[bytes] = []
+    answers: list[bytes] = []
+    for response in said:
+        (answers if response.upper().startswith(b"* ID ") else others).append(response)
+    return Said(b"".join(others), b"".join(answers))
 
 
 def _said_behind_header(dialogue: "_Dialogue") -> bytes:

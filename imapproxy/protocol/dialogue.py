@@ -85,8 +85,9 @@ class Dialogue:
 
     def from_upstream(self, octets: Octets, end: int) -> list[Action]:
         """Take ``octets[:end]`` from the IMAP server."""
-        # What is said before the tagged response to an ID must be said before its first octet.
-        self._responses.holds_status = self._intake.may_answer_id
+        if self._intake.answer_to_own_id:  # most sessions have none, and need not ask the rest each time
+            # What is said before the tagged response to an ID must be said before its first octet.
+            self._responses.holds_status = self._intake.may_answer_id
         for event in self._responses.feed(octets, end):
             if isinstance(event, Line):
                 self._read(event.octets)
@@ -160,6 +161,7 @@ class Dialogue:
             return
         is_login_response = line.startswith(b"*") and self._intake.awaits_login and not self._intake.authenticated
         self._note_status(line)
+        # A capability list stands in a response code, or in an untagged CAPABILITY.
         if b"[" in line or line[2:3] in b"Cc":
             line = self._offer.rewrite_during_login(line) if is_login_response else self._offer.rewrite(line)
         output.actions.append(ToClient(line))

@@ -208,9 +208,8 @@ class ResponseFramer:
         """
         if beginning is None:
             return _awaited_by_beginning(octets, start, end)
-        if not self._has_greeting or self.holds_status or beginning[0] == b"+":
-            return _CRLF
-        if beginning[0].upper() == b"* CAPABILITY":
+        must_be_whole = not self._has_greeting or self.holds_status
+        if must_be_whole or beginning[0] == b"+" or beginning[0].upper() == b"* CAPABILITY":
             return _CRLF
         code = bytes(octets[beginning.end() : min(end, beginning.end() + len(_LIST_CODES[0]))]).upper()
         if code in _LIST_CODES:
