@@ -105,7 +105,7 @@ class Checker:
             running.done(_printable(running.reason) or (running.check.broken if is_broken else ""))
 
     def cancel(self) -> None:
-        """Give up a check that is under way; nobody is told."""
+        """Give up a check that is under way, without telling its caller."""
         if running := self._running:
             self._end(running)
             self._ending.kill(running.pid, 0)

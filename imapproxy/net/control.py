@@ -1,6 +1,6 @@
 """The control socket: who connects to it is told, as one JSON object, what the workers are doing.
 
-Whoever asks may be a worker that has been taken over: nothing that is sent here is ever read.
+The client may be a worker that has been taken over: nothing that is sent here is ever read.
 
 The parent asks its workers for that and writes the answer without ever waiting for either: a worker that is silent is
 left out, and a reader that does not read is let go. A worker is asked for one report at a time, however many ask.

@@ -24,8 +24,8 @@ QUEUE_PATIENCE = 5
 # Finished threads that wait to be used again, and for how long (s): starting one costs as much as a login.
 SPARE_THREADS = 64
 SPARE_TIME = 30
-# How long to accept nobody when descriptors have run out (s): socketserver would try again at once, for ever. EINVAL: a
-# worker that was taken over has shut the socket down for all.
+# How long to accept no client when descriptors have run out (s): socketserver would try again at once, for ever.
+# EINVAL: a worker that was taken over has shut the socket down for all.
 DESCRIPTOR_PAUSE = 0.2
 _LASTING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL}
 # A thread's stack; the deepest call here needs a tenth of it, and the default 8 MiB counts against some limits.

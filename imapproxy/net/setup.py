@@ -1,6 +1,6 @@
-"""All that one configuration needs: sockets, keys, and whom the workers become. A reload makes another beside it.
+"""All that one configuration needs: sockets, keys, and the workers' user. A reload makes another beside it.
 
-Sockets that are wanted before and after a reload are the same ones, so that nobody who waits at them is lost.
+Sockets that are wanted before and after a reload are the same ones, so that no client that waits at them is lost.
 """
 
 import logging
@@ -48,7 +48,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What is read for a configuration and not opened: whom the workers become, keys, and this machine's name."""
+    """What is read for a configuration and not opened: the workers' user, keys, and this machine's name."""
 
     owner: Owner | None
     contexts: TlsContexts
@@ -56,7 +56,7 @@ class Loaded:
 
 
 def load(config: Config) -> Loaded:
-    """Return what ``config`` names; raise ConfigError if something is not to be had."""
+    """Return what ``config`` names; raise ConfigError if something of it is missing."""
     owner = privileges.owner_of(config.user, config.group)
     return Loaded(owner, contexts_of(config), host_name(config.mail_domain[0]))
 
@@ -83,7 +83,7 @@ def rehearsal(read: Callable[[], Config], current: Setup) -> Check:
 
 
 def journal_check(path: str, owner: Owner | None) -> Check:
-    """Return the check that makes the journal as whom the workers become: the file is then theirs."""
+    """Return the check that makes the journal as the workers' user, who then owns the file."""
 
     def make() -> None:
         if owner:
@@ -103,7 +103,7 @@ def prepare(
 ) -> Setup:
     """Return what ``config`` needs; what ``current`` has and is still wanted is taken over.
 
-    Raise ConfigError, with nothing left open, where something is not to be had.
+    Raise ConfigError, with nothing left open, if something is missing.
     """
     owner, contexts, host = loaded.owner, loaded.contexts, loaded.host
     with ExitStack() as opened:

@@ -1,8 +1,8 @@
 """A worker: a forked process that serves clients on sockets which the parent has bound.
 
-What it is to do comes from the parent, over a ``Channel``, as lines of JSON; so do its answers go back. It is asked for
-its report, told to retire (accept nobody, end with the last session) or to stop (end within ``STOP_PATIENCE``). If the
-parent is gone it stops, so that another may be started on the same addresses.
+What it is to do comes from the parent, over a ``Channel``, as lines of JSON, and its answers go back that way. It is
+asked for its report, told to retire (accept no client, end with the last session) or to stop (end within
+``STOP_PATIENCE``). If the parent is gone it stops, so that another may be started on the same addresses.
 
 Nothing of the parent's but the listening sockets stays open here, and ``os._exit`` ends it: what the parent wants to
 be done at its own end, such as removing its pidfile, is not done by a child.
@@ -107,7 +107,7 @@ class Worker:
         self._tell("stop", None)
 
     def retire(self, doors: Sequence[int]) -> None:
-        """Tell it to accept nobody any more, but those who wait at these doors."""
+        """Tell it to accept no more clients than those that wait at these doors."""
         self.state = "retiring"
         self.hearing.expect_retired()
         self._tell("retire", doors)
